@@ -1,0 +1,59 @@
+# Every target is one line of help; `make` alone prints them.
+PROFILE ?= pocket
+CORES ?=
+ENGINE ?=
+PYTHON ?= python3
+
+export PYTHONPATH := $(CURDIR)
+export PYTHONHASHSEED := 0
+export TOKENIZERS_PARALLELISM := false
+RUN = .venv/bin/python -m xtools
+OPTIONS = $(PROFILE) $(if $(CORES),--cores $(CORES)) $(if $(ENGINE),--engine "$(ENGINE)")
+
+.DEFAULT_GOAL := help
+.PHONY: help study report plan backbones calibrate lab test lint lock clean
+
+help: ## print this list
+	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@echo "Options: PROFILE=<file in params/> (default pocket), CORES=<cells at a time>, ENGINE=\"<more words for Snakemake>\""
+
+.venv/lock: requirements.lock
+	@test -x .venv/bin/python || $(PYTHON) -c "import sys; sys.version_info < (3, 11) and sys.exit('Python 3.11 or newer is needed: make PYTHON=python3.12')"
+	@echo "making .venv from requirements.lock (once, a few minutes)"
+	@$(PYTHON) -m venv --clear .venv
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@cp requirements.lock .venv/lock
+
+study: .venv/lock ## run what is missing of a study, then its report
+	@$(RUN) study $(OPTIONS)
+
+report: .venv/lock ## rebuild the report from the records alone
+	@$(RUN) report $(OPTIONS)
+
+plan: .venv/lock ## show the cells of a study and how many are to run
+	@$(RUN) plan $(OPTIONS)
+
+backbones: .venv/lock ## make the published backbones again where they are missing or outdated
+	@$(RUN) backbones $(OPTIONS)
+
+calibrate: .venv/lock ## sweep the microworld's task sizes and print the table
+	@$(RUN) calibrate $(OPTIONS)
+
+lab: .venv/lock ## open JupyterLab on the notebooks
+	@.venv/bin/jupyter lab --notebook-dir . notebooks
+
+test: .venv/lock ## run the tests
+	@.venv/bin/python -m pytest
+
+lint: .venv/lock ## check style
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check .
+
+lock: ## write requirements.lock anew from pyproject.toml
+	@rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
+	@.venv-lock/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 ".[test]"
+	@{ echo "# Exact versions, written by make lock from pyproject.toml; do not edit."; \
+	   .venv-lock/bin/python -m pip freeze --exclude xtools | sed 's/^torch==\([0-9.]*\)+.*/torch==\1/'; } > requirements.lock
+	@rm -rf .venv-lock build *.egg-info
+
+clean: ## remove what studies wrote (runs/); the environment and the backbones stay
+	@rm -rf runs

@@ -1,0 +1,59 @@
+# The grid: one rule per phase. Which cells there are, what each starts from and its fingerprint stand in the plan that
+# `python -m xtools study` writes (xtools/grid.py); which of them are out of date is decided there too, so records are `ancient` here.
+import json
+import sys
+from pathlib import Path
+
+CELLS = json.loads(Path(config["plan"]).read_text())["cells"]
+STUDY = Path(config["plan"]).parent.name
+RUN = f"{sys.executable} -m xtools.warm {STUDY}"
+
+
+def record(name):
+    return f"{CELLS[name]['phase']}/{name}/record.json"
+
+
+def upstream(wildcards):
+    name = CELLS[wildcards.cell]["upstream"]
+    return [ancient(record(name))] if name else []
+
+
+rule all:
+    input:
+        [ancient(record(name)) for name in CELLS],
+
+
+rule backbone:
+    output:
+        "backbone/{cell}/record.json",
+    shell:
+        RUN + " {wildcards.cell}"
+
+
+rule intermediate:
+    input:
+        upstream,
+    output:
+        "intermediate/{cell}/record.json",
+    shell:
+        RUN + " {wildcards.cell}"
+
+
+rule target:
+    input:
+        upstream,
+    output:
+        "target/{cell}/record.json",
+    shell:
+        RUN + " {wildcards.cell}"
+
+
+# Timing has the machine to itself: another cell beside it would be measured too.
+rule timing:
+    input:
+        upstream,
+    output:
+        "timing/{cell}/record.json",
+    threads: workflow.cores
+    shell:
+        RUN + " {wildcards.cell}"

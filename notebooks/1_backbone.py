@@ -1,0 +1,59 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Phase 1: the backbone
+#
+# Which multilingual encoder does everything else start from? A published one is loaded and checked; a study that names a shape instead
+# makes its own from nothing, by masked-LM pretraining on its unlabelled text.
+
+# %% tags=["parameters"]
+study: str = "pocket"  # params/<study>.yaml
+backbone: str = "small"  # one of the study's backbones
+seed: int = 0  # names the whole chain, pretraining included
+folder: str = ""  # where the grid keeps what this notebook makes; empty: nothing is written
+
+# %%
+from xtools import backbones, cells, plots, pretraining
+
+run = cells.start(study, "backbone", backbone, seed=seed, folder=folder)
+entry = run.study.backbones[backbone]
+print(f"{run.study.title}: {backbone}, seed {seed}; " + (f"published as {entry.load}" if entry.load else "made here"))
+
+# %% [markdown]
+# The card says how the encoder came to be: its size, the text that it read, and the loss at the end.
+
+# %%
+encoder, card = backbones.obtain(run.study, backbone, seed, run.checkpoint)
+run.save_encoder(encoder) if not entry.load else None
+plots.frame(backbones.describe(encoder, card), "The encoder")
+
+# %%
+plots.learning_curve(card["curve"], "masked-LM pretraining") if "curve" in card else print("pretrained elsewhere: no curve here")
+
+# %% [markdown]
+# How well does its tokenizer serve each language? More sub-words per word mean that the tokenizer saw little of a language, and that
+# the same sentence costs more. The text is that of the first target's evaluation rows.
+
+# %%
+fertility = backbones.fertility(encoder, run.study)
+plots.scores_by_language({k: 100 * v for k, v in fertility.items()}, "sub-words per 100 words", run.study.source_language)
+
+# %% [markdown]
+# What does it predict for a masked word? The gold token stands beside its first guess.
+
+# %%
+plots.frame(pretraining.guesses(encoder, backbones.sample_texts(run.study, 2)), "Masked tokens and the encoder's first guess")
+
+# %%
+run.save({"card": card, "fertility": fertility})

@@ -1,0 +1,63 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Phase 2: the intermediate task
+#
+# The backbone is fine-tuned on English (here: the study's source language) intermediate data before it sees any target. Recipe `all`
+# trains on every intermediate task of the study at once, sampled in proportion to capped size.
+
+# %% tags=["parameters"]
+study: str = "pocket"  # params/<study>.yaml
+backbone: str = "small"  # one of the study's backbones
+recipe: str = "mnli"  # an intermediate task, or all
+seed: int = 0  # names the whole chain, pretraining included
+folder: str = ""  # where the grid keeps what this notebook makes; empty: nothing is written
+
+# %%
+from xtools import cells, finetuning, plots
+
+run = cells.start(study, "intermediate", backbone, recipe, seed=seed, folder=folder)
+encoder = run.load_encoder()
+data = finetuning.intermediate_data(run.study, recipe)
+print(f"{run.study.title}: {backbone}, seed {seed}, on " + ", ".join(f"{len(rows):,} x {name}" for name, (_, rows) in data.items()))
+
+# %% [markdown]
+# A training example of each task, as the encoder's tokenizer will get it:
+
+# %%
+plots.frame(finetuning.sample(data), "First training example")
+
+# %%
+heads, curve = finetuning.fine_tune(encoder, data, run.study.intermediate.for_task(recipe), seed, run.checkpoint)
+plots.learning_curve(curve, f"{backbone} on {recipe}")
+
+# %% [markdown]
+# Did it learn the task? Scores on the source language's development set, above chance or not:
+
+# %%
+scores, predictions = finetuning.development_scores(encoder, heads, run.study, data, run.study.intermediate)
+plots.frame(finetuning.score_frame(scores), "Development scores (%)")
+
+# %% [markdown]
+# A few predictions beside the gold answers.
+
+# %%
+plots.frame(finetuning.examples(run.study, predictions), "Predictions on development examples")
+
+# %% [markdown]
+# The encoder, without the heads, is what the targets start from.
+
+# %%
+run.save_encoder(encoder)
+run.save({"dev": scores, "curve": curve, "precision": encoder.precision, "examples": {k: len(rows) for k, (_, rows) in data.items()}}, predictions)

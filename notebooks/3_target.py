@@ -1,0 +1,61 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Phase 3: the target task
+#
+# The encoder, after its recipe, is fine-tuned on the target's source-language training set and scored in every language that the target
+# has. All languages but the source are zero-shot: no label of theirs was ever seen. Retrieval targets need no fine-tuning.
+
+# %% tags=["parameters"]
+study: str = "pocket"  # params/<study>.yaml
+backbone: str = "small"  # one of the study's backbones
+recipe: str = "none"  # what came before: none, an intermediate task, or all
+target: str = "xnli"  # one of the study's targets
+seed: int = 0  # names the whole chain, pretraining included
+folder: str = ""  # where the grid keeps what this notebook makes; empty: nothing is written
+
+# %%
+from xtools import cells, plots, scoring, targets
+
+run = cells.start(study, "target", backbone, recipe, target, seed, folder)
+encoder = run.load_encoder()
+print(f"{run.study.title}: {backbone} after {recipe}, on {target}, seed {seed}, {encoder.precision} on {encoder.device}")
+
+# %%
+model = targets.prepare(encoder, run.study, target, seed, run.checkpoint)
+plots.learning_curve(model.curve, f"{backbone} after {recipe} on {target}") if model.curve else print("retrieval: nothing to train")
+
+# %% [markdown]
+# Scores per language. The source language was trained on; the rest is transfer.
+
+# %%
+scores, predictions, rows = targets.score(model, run.study)
+metric = model.task.metric
+plots.scores_by_language({k: s[metric] for k, s in scores.items()}, metric, run.study.source_language, model.task.chance)
+
+# %%
+gap = scoring.transfer_gap({k: s[metric] for k, s in scores.items()}, run.study.source_language)
+print(f"mean over languages {sum(s[metric] for s in scores.values()) / len(scores):.1f}")
+print(f"transfer gap {gap:.1f} points" if gap is not None else "no source-language test score, hence no transfer gap")
+
+# %% [markdown]
+# A few predictions beside the gold answers, in the first and in the last language.
+
+# %%
+plots.frame(targets.examples(model.task, rows, predictions), "Predictions on test examples")
+
+# %%
+dev = targets.development_score(model, run.study)
+run.save(targets.result(model, scores, dev, gap), predictions)
+print("development score in the source language:", dev or "none for this target")

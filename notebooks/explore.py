@@ -1,0 +1,51 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+
+# %% [markdown]
+# # Explore a study
+#
+# Any study's records as one tidy table: one row per backbone, recipe, target, seed and language. Change the parameters and run the cells
+# that you need.
+
+# %% tags=["parameters"]
+study: str = "pocket"  # params/<study>.yaml
+
+# %%
+from xtools import plots, records, stats
+from xtools.study import load
+
+loaded = load(study)
+table = records.table(loaded)
+table.sample(min(5, len(table)), random_state=0)
+
+# %% [markdown]
+# Scores as the benchmark averages them, per backbone and recipe:
+
+# %%
+averages = stats.complete(stats.task_scores(table), loaded.targets)
+stats.summarize(averages, ["backbone", "recipe"], "score").round(1)
+
+# %% [markdown]
+# One target across languages, one recipe against another:
+
+# %%
+target = loaded.targets[0]
+chosen = table[(table.target == target) & (table.split == "test")]
+chosen.pivot_table(index=["backbone", "recipe"], columns="language", values="score", aggfunc="mean").round(1)
+
+# %% [markdown]
+# Any figure of the report, with other choices:
+
+# %%
+own = table[table.backbone == list(loaded.backbones)[-1]]
+languages = list(dict.fromkeys(own.language))
+plots.by_language(own, loaded.recipes[:2], languages, "two recipes") if len(own) else print("no records yet: run make study")

@@ -1,0 +1,64 @@
+"""The command line: `python -m xtools COMMAND [STUDY]`, which the Makefile's targets call."""
+
+import argparse
+import os
+import sys
+
+from xtools.problems import Problem
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run one command; the exit status: 0, 1 when cells failed, 2 for a mistake of the user's, told in one line."""
+    parser = argparse.ArgumentParser(prog="xtools", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, text in (
+        ("study", "run what is missing of a study, then report"),
+        ("report", "rebuild the report from the records alone"),
+        ("plan", "show the cells of a study and which are missing, running nothing"),
+        ("backbones", "make the published backbones of a study that are missing or of another world"),
+        ("calibrate", "sweep task sizes on the published backbones and print the table"),
+    ):
+        command = commands.add_parser(name, help=text)
+        command.add_argument("profile", nargs="?", default="pocket")
+        command.add_argument("--cores", type=int, default=None, help="cells at a time (default: all cores, or one per GPU)")
+        command.add_argument("--engine", default="", help="further words for Snakemake, such as '--executor slurm --jobs 64'")
+    asked = parser.parse_args(words)
+    try:
+        return run(asked)
+    except Problem as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; what was finished is kept, run again to go on", file=sys.stderr)
+        return 130
+
+
+def run(asked: argparse.Namespace) -> int:
+    if asked.command == "study":
+        from xtools import grid
+
+        return grid.run(asked.profile, asked.cores, asked.engine)
+    if asked.command == "report":
+        from xtools import grid
+
+        return grid.report(asked.profile)
+    from xtools import study
+
+    loaded = study.load(asked.profile)
+    if asked.command == "plan":
+        from xtools import grid
+
+        print(grid.describe(loaded))
+    if asked.command == "backbones":
+        from xtools import backbones
+
+        backbones.publish_all(loaded, asked.cores or len(os.sched_getaffinity(0)))
+    if asked.command == "calibrate":
+        from xtools import calibration
+
+        calibration.run(loaded, asked.cores or len(os.sched_getaffinity(0)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,127 @@
+"""Run one cell: execute its notebook in a fresh kernel, then write its record, last and atomically.
+
+The notebook side is `start` (what to do, from which encoder) and `Run.save` (what came out); `execute` is the other side.
+"""
+
+import json
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from xtools import encoder, study
+from xtools.problems import Problem
+from xtools.study import ROOT, Cell, Study
+
+
+@dataclass
+class Run:
+    """One cell as its notebook sees it; `folder` is None when the notebook runs by itself, outside the grid: it then writes nothing."""
+
+    study: Study
+    cell: Cell
+    folder: Path | None
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def source(self) -> str:
+        return study.expand(self.study.source)
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """Where training saves its state, to go on after an interruption."""
+        return self.folder / "checkpoint.safetensors" if self.folder else None
+
+    def load_encoder(self) -> encoder.Encoder:
+        """The encoder this cell starts from, ready on the study's device and in its precision.
+
+        Raises Problem when the upstream cell has not been run.
+        """
+        found = self._upstream_encoder()
+        device = encoder.choose_device(self.study.device)
+        found.model.to(device)
+        found.precision = encoder.choose_precision(self.study.precision, device)
+        return found
+
+    def _upstream_encoder(self) -> encoder.Encoder:
+        from xtools import backbones
+
+        upstream = self.cell.upstream
+        if (upstream is None or upstream.phase == "backbone") and self.study.backbones[self.cell.backbone].load:
+            return backbones.published(self.study, self.cell.backbone, self.cell.seed)
+        folder = upstream.folder / "encoder"
+        if not folder.exists():
+            raise Problem(f"{upstream.name}: has not been run yet; run make study PROFILE={self.study.name} first")
+        return encoder.load(str(folder))
+
+    def save(self, result: dict, predictions: dict | None = None) -> None:
+        """Hand over what the cell measured (JSON values; equal for equal parameters) and, where there are any, its predictions."""
+        if self.folder is None:
+            print("run by itself, outside the grid: nothing is written")
+            return
+        if predictions is not None:
+            (self.folder / "predictions.json").write_text(json.dumps(predictions, ensure_ascii=False))
+        (self.folder / "result.json").write_text(json.dumps(result))
+
+    def save_encoder(self, made: encoder.Encoder) -> None:
+        """Keep the encoder for the cells downstream."""
+        if self.folder is not None:
+            encoder.save(made, self.folder / "encoder")
+
+
+def start(profile: str, phase: str, backbone="", recipe="", target="", seed=0, folder="") -> Run:
+    """The run of a notebook, from its parameters; one line of Problem for a name that the study does not have."""
+    import torch
+
+    from xtools.problems import nearest
+
+    torch.set_num_threads(1)  # cells run side by side, one thread each; and one thread gives the same sums every time
+    loaded = study.load(profile)
+    for name, value, known in (
+        ("backbone", backbone, loaded.backbones),
+        ("recipe", recipe, loaded.recipes),
+        ("target", target, loaded.targets),
+    ):
+        if value and value not in known:
+            raise Problem(f"{name} {value}: not in params/{profile}.yaml{nearest(value, known)}")
+    return Run(loaded, Cell(profile, phase, backbone, recipe, target, seed), Path(folder) if folder else None)
+
+
+def execute(cell: Cell, fingerprint: str) -> None:
+    """Execute the cell's notebook and write its record; what a failed notebook leaves is itself, with its traceback, and `failed.txt`.
+
+    Raises Problem with the reason when the notebook fails.
+    """
+    from xtools import notebooks, records
+
+    began, clock = time.time(), time.monotonic()
+    cell.folder.mkdir(parents=True, exist_ok=True)
+    for leftover in ("record.json", "result.json", "failed.txt"):
+        (cell.folder / leftover).unlink(missing_ok=True)
+    parameters = {key: getattr(cell, key) for key in ("backbone", "recipe", "target") if getattr(cell, key)}
+    parameters |= {"study": cell.study, "folder": str(cell.folder)} | ({} if cell.phase == "report" else {"seed": cell.seed})
+    try:
+        notebooks.execute(records.NOTEBOOKS[cell.phase], parameters, cell.folder / "notebook.ipynb")
+        result = json.loads((cell.folder / "result.json").read_text())
+    except (Problem, FileNotFoundError) as error:
+        reason = str(error) if isinstance(error, Problem) else "its notebook ended without a result"
+        (cell.folder / "failed.txt").write_text(f"{reason}\n")
+        if (cell.folder / "notebook.ipynb").exists():
+            notebooks.page(cell.folder / "notebook.ipynb", cell.folder / "notebook.html", f"{cell.name} (failed)")
+        raise Problem(f"{cell.name}: {reason} (see {(cell.folder / 'notebook.ipynb').relative_to(ROOT)})") from error
+    times = {"began": began, "seconds": time.monotonic() - clock}
+    record = {
+        "study": cell.study,
+        "phase": cell.phase,
+        "backbone": cell.backbone,
+        "recipe": cell.recipe,
+        "target": cell.target,
+        "seed": cell.seed,
+        "fingerprint": fingerprint,
+        "result": result,
+        "times": times | result.pop("times", {}),
+        "machine": records.machine(),
+        "commit": records.commit(),
+    }
+    notebooks.page(cell.folder / "notebook.ipynb", cell.folder / "notebook.html", cell.name)
+    records.write_json(cell.record, record)
+    (cell.folder / "result.json").unlink()

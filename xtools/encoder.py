@@ -1,0 +1,147 @@
+"""Encoders: create one from nothing, load a published one, save one, run one, pool its hidden states."""
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import AutoModelForMaskedLM, AutoTokenizer, PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaForMaskedLM
+
+from xtools.problems import Problem
+
+SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]  # XLM-R's special tokens; <pad> has id 1, as there
+
+
+@dataclass
+class Encoder:
+    """A masked language model of transformers, its tokenizer, and how to run it.
+
+    `model.base_model` is the encoder proper; the language-model head stays attached so that masked-LM training can go on.
+    """
+
+    model: torch.nn.Module
+    tokenizer: PreTrainedTokenizerFast
+    precision: str = "fp32"
+
+    @property
+    def config(self):
+        return self.model.config
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    def autocast(self):
+        """Autocast context for the forward pass: bf16 where chosen; master weights stay fp32."""
+        if self.precision == "bf16":
+            return torch.autocast(self.device.type, torch.bfloat16)
+        return contextlib.nullcontext()
+
+    def hidden(self, ids: torch.Tensor, layer: int | None = None) -> torch.Tensor:
+        """Hidden states [sequences, tokens, hidden] in fp32 for padded ids [sequences, tokens].
+
+        `layer` counts transformer layers from 1 (0 = embeddings); None is the last one.
+        """
+        mask = ids != self.tokenizer.pad_token_id
+        with self.autocast():
+            out = self.model.base_model(input_ids=ids, attention_mask=mask, output_hidden_states=layer is not None)
+        states = out.last_hidden_state if layer is None else out.hidden_states[layer]
+        return states.float()
+
+
+def choose_precision(asked: str, device: torch.device) -> str:
+    """`auto` becomes bf16 where the device computes it natively (CUDA from Ampere on, AVX512-BF16 or AMX on a CPU), else fp32."""
+    if asked != "auto":
+        return asked
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    return "bf16" if torch.cpu._is_avx512_bf16_supported() else "fp32"
+
+
+def choose_device(asked: str) -> torch.device:
+    """The device of a run: `auto` takes the GPU where there is one.
+
+    Raises Problem when a GPU is asked for by name and there is none.
+    """
+    if asked == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if asked.startswith("cuda") and not torch.cuda.is_available():
+        raise Problem("device: a GPU was asked for and torch sees none; set device: auto or cpu")
+    return torch.device(asked)
+
+
+def train_tokenizer(texts, vocabulary: int, max_length: int) -> PreTrainedTokenizerFast:
+    """A byte-pair-encoding tokenizer trained on `texts`, with XLM-R's special tokens and its layout of pairs, `<s> a </s></s> b </s>`."""
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
+    tokenizer.normalizer = normalizers.NFKC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    trainer = trainers.BpeTrainer(vocab_size=vocabulary, special_tokens=SPECIAL, show_progress=False, limit_alphabet=vocabulary // 2)
+    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        model_max_length=max_length,
+        bos_token="<s>",
+        cls_token="<s>",
+        eos_token="</s>",
+        sep_token="</s>",
+        pad_token="<pad>",
+        unk_token="<unk>",
+        mask_token="<mask>",
+    )
+
+
+def create(tokenizer, layers: int, hidden: int, heads: int, max_length: int, seed: int) -> Encoder:
+    """A new encoder of XLM-R's architecture with random weights; feed-forward layers are 4 x hidden wide, as in all BERT sizes."""
+    torch.manual_seed(seed)
+    config = XLMRobertaConfig(
+        vocab_size=len(tokenizer),
+        num_hidden_layers=layers,
+        hidden_size=hidden,
+        num_attention_heads=heads,
+        intermediate_size=4 * hidden,
+        max_position_embeddings=max_length + 2,  # XLM-R counts positions from padding_idx + 1 = 2
+        type_vocab_size=1,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        attn_implementation="eager",
+    )
+    return Encoder(XLMRobertaForMaskedLM(config), tokenizer)
+
+
+def load(where: str, revision: str | None = None) -> Encoder:
+    """An encoder from a local folder or the Hugging Face Hub: safetensors only, fp32 weights, no remote code.
+
+    Raises Problem when it cannot be had.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(where, revision=revision)
+        model = AutoModelForMaskedLM.from_pretrained(
+            where, revision=revision, use_safetensors=True, dtype=torch.float32, attn_implementation="eager"
+        )
+    except (OSError, ValueError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise Problem(f"backbone {where}: cannot be loaded ({first}); is the name right, and is it downloaded or the Hub reachable?") from error
+    return Encoder(model, tokenizer)
+
+
+def save(encoder: Encoder, folder: Path, dtype: torch.dtype = torch.float32) -> None:
+    """Write config, tokenizer and weights (safetensors, in `dtype`) to a folder; the encoder itself keeps its fp32 weights."""
+    state = {name: tensor.detach().to("cpu", dtype) for name, tensor in encoder.model.state_dict().items()}
+    encoder.model.save_pretrained(folder, state_dict=state)
+    encoder.tokenizer.save_pretrained(folder)
+
+
+def pool(hidden: torch.Tensor, ids: torch.Tensor, pad_id: int, how: str) -> torch.Tensor:
+    """One vector per sequence [sequences, hidden]: `first` token, or `mean` over all tokens but padding (as XTREME's Tatoeba does)."""
+    if how == "first":
+        return hidden[:, 0]
+    mask = (ids != pad_id).unsqueeze(-1).float()
+    return (hidden * mask).sum(1) / mask.sum(1)

@@ -1,0 +1,174 @@
+"""Execute a paired-text notebook with papermill in a fresh, forked kernel; render one as a page."""
+
+import asyncio
+import html
+import os
+import signal
+import sys
+import tempfile
+import uuid
+from pathlib import Path
+
+import jupytext
+import nbformat
+import nh3
+import papermill
+from jupyter_client.manager import AsyncKernelManager
+from jupyter_client.provisioning import LocalProvisioner
+from nbconvert import HTMLExporter
+from papermill.exceptions import PapermillExecutionError
+from pygments.formatters import HtmlFormatter
+from traitlets import default
+
+from xtools.problems import Problem
+from xtools.study import ROOT
+
+
+class ForkedProcess:
+    """A forked child with the part of subprocess.Popen's interface that Jupyter's local provisioner uses."""
+
+    stdin = stdout = stderr = None
+
+    def __init__(self, pid: int):
+        self.pid, self.returncode = pid, None
+
+    def poll(self) -> int | None:
+        if self.returncode is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self.returncode = os.waitstatus_to_exitcode(status) if pid else None
+        return self.returncode
+
+    def wait(self) -> int:
+        if self.returncode is None:
+            self.returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+class ForkProvisioner(LocalProvisioner):
+    """Starts a kernel by forking this process: what is imported here need not be imported again, and nothing else is shared.
+
+    Starting Python, torch and transformers anew costs seconds per notebook; a fork costs a tenth of one. This process must have no
+    other thread and must not have touched a GPU (`xtools.warm` sees to both).
+    """
+
+    async def launch_kernel(self, cmd: list[str], **kwargs):
+        arguments = cmd[cmd.index("ipykernel_launcher") + 1 :]
+        sys.stdout.flush()
+        sys.stderr.flush()
+        pid = os.fork()
+        if pid == 0:
+            _become_kernel(arguments, kwargs.get("cwd"))
+        self.process, self.pid, self.pgid = ForkedProcess(pid), pid, None
+        return self.connection_info
+
+
+def _become_kernel(arguments: list[str], cwd: str | None) -> None:
+    """Run an IPython kernel in this (forked) process until it is told to stop; never returns."""
+    status = 1
+    try:
+        signal.set_wakeup_fd(-1)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what cells print goes to the notebook; the rest is how to attach a debugger
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+        asyncio._set_running_loop(None)
+        asyncio.set_event_loop(asyncio.new_event_loop())
+        os.chdir(cwd or ROOT)
+        os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
+        from ipykernel.kernelapp import IPKernelApp
+
+        app = IPKernelApp.instance()
+        app.initialize(arguments)
+        app.start()
+        status = 0
+    finally:
+        os._exit(status)
+
+
+class ForkedKernelManager(AsyncKernelManager):
+    """A kernel manager whose kernels are forks of this process, reached over Unix sockets (no ports to race for)."""
+
+    @default("transport")
+    def _transport(self):
+        return "ipc"
+
+    @default("ip")
+    def _ip(self):
+        """The stem of the socket files; one per kernel, in a folder whose path is short enough for Unix sockets."""
+        return os.path.join(os.environ.get("JUPYTER_RUNTIME_DIR") or tempfile.mkdtemp(prefix="xtools-"), uuid.uuid4().hex[:12])
+
+    async def _async_pre_start_kernel(self, **kwargs):
+        self.provisioner = ForkProvisioner(parent=self, kernel_id=self.kernel_id, kernel_spec=self.kernel_spec)
+        return await super()._async_pre_start_kernel(**kwargs)
+
+    pre_start_kernel = _async_pre_start_kernel
+
+
+def execute(name: str, parameters: dict, output: Path) -> None:
+    """Execute notebooks/<name>.py with parameters; the executed notebook is kept at `output`, failed or not.
+
+    Raises Problem with the last line of the traceback when a cell fails, or when the kernel dies.
+    """
+    notebook = jupytext.read(ROOT / "notebooks" / f"{name}.py")
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    for cell in notebook.cells:
+        cell.metadata.setdefault("tags", [])
+    try:
+        papermill.execute_notebook(
+            notebook,
+            str(output),
+            parameters=parameters,
+            kernel_manager_class=ForkedKernelManager,
+            progress_bar=False,
+            cwd=str(ROOT),
+        )
+    except PapermillExecutionError as error:
+        message = " ".join(error.evalue.split())
+        raise Problem(message if error.ename == "Problem" else f"{error.ename}: {message}") from error
+    except RuntimeError as error:  # nbclient's DeadKernelError: the kernel was killed, by the system when memory ran out
+        raise Problem("its kernel died; was it out of memory? Try fewer cells at once (CORES=1) or a smaller batch_size") from error
+    if any(c.cell_type == "code" and c.execution_count is None for c in papermill.iorw.load_notebook_node(str(output)).cells if c.source):
+        raise Problem("its kernel died before the last cell; was it out of memory? Try fewer cells at once (CORES=1)")
+
+
+STYLE = """
+:root { color-scheme: light }
+body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; max-width: 62rem; margin: 2rem auto; padding: 0 1rem }
+h1, h2 { line-height: 1.2 } h2 { margin-top: 2.2rem; border-bottom: 1px solid #ccc }
+.wide { overflow-x: auto } table { border-collapse: collapse; font-size: .85rem; margin: .8rem 0; font-variant-numeric: tabular-nums }
+caption { text-align: left; font-weight: 600; padding: .3rem 0 } th, td { padding: .25rem .6rem; text-align: left; vertical-align: top }
+thead th { border-bottom: 2px solid #444 } tbody tr:nth-child(even) { background: #f3f5f8 }
+img { max-width: 100%; height: auto } pre { overflow-x: auto; background: #f6f6f6; padding: .6rem; font-size: .85rem; white-space: pre-wrap }
+.anchor-link, .jp-InputPrompt, .jp-OutputPrompt, .prompt { display: none } .error { border-left: 4px solid #b00020; padding-left: .8rem }
+"""
+TAGS = "h1 h2 h3 h4 p em strong code pre ul ol li a div span table caption thead tbody tr th td img br hr blockquote del".split()
+
+
+def page(executed: Path, output: Path, title: str, code: bool = True) -> None:
+    """Render an executed notebook as one self-contained HTML file, with or without its code; whatever could run or load is removed."""
+    notebook = nbformat.read(executed, as_version=4)
+    for cell in notebook.cells:
+        for out in cell.get("outputs", []):
+            if "text/html" in out.get("data", {}):
+                out["data"] = {"text/html": out["data"]["text/html"]}
+    hidden = {"injected-parameters", "parameters"} if not code else set()
+    notebook.cells = [c for c in notebook.cells if not hidden & set(c.metadata.get("tags", []))]
+    exporter = HTMLExporter(template_name="basic", exclude_input=not code, exclude_input_prompt=True, exclude_output_prompt=True)
+    body, _ = exporter.from_notebook_node(notebook)
+    attributes = {"img": {"src", "alt"}, "a": {"href"}, "div": {"class"}, "span": {"class"}, "th": {"colspan", "rowspan"}}
+    clean = nh3.clean(body, tags=set(TAGS), attributes=attributes, url_schemes={"data"}, clean_content_tags={"script", "style"})
+    clean = clean.replace("<table", '<div class="wide"><table').replace("</table>", "</table></div>")
+    highlight = HtmlFormatter().get_style_defs(".highlight") if code else ""
+    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>{html.escape(title)}</title>'
+    partial = output.with_name(output.name + ".partial")
+    partial.write_text(f'<!doctype html>\n<html lang="en"><head>{head}<style>{STYLE}{highlight}</style></head><body>{clean}</body></html>\n')
+    partial.replace(output)

@@ -1,0 +1,103 @@
+"""Figures: legible to the colour-blind (shape and shade as well as hue), with units and intervals, each with a text alternative."""
+
+import base64
+import html
+import io
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+from IPython.display import HTML
+
+from xtools import stats
+
+MARKERS = ["o", "s", "D", "^", "v", "P", "X", "*", "<", ">"]
+sns.set_theme(style="whitegrid", context="notebook", palette="colorblind", rc={"figure.dpi": 110, "savefig.bbox": "tight"})
+
+
+def figure(fig, alt: str) -> HTML:
+    """The figure as an image inside the page, with its text alternative."""
+    buffer = io.BytesIO()
+    fig.savefig(buffer, format="png")
+    plt.close(fig)
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return HTML(f'<img src="data:image/png;base64,{data}" alt="{html.escape(alt)}">')
+
+
+def frame(table: pd.DataFrame, caption: str = "") -> HTML:
+    """A table as HTML, text escaped."""
+    body = table.to_html(index=False, border=0, escape=True, na_rep="–", float_format="{:.1f}".format)
+    return HTML(body.replace(">", f"><caption>{html.escape(caption)}</caption>", 1) if caption else body)
+
+
+def learning_curve(curve: dict, what: str) -> HTML:
+    """Training loss against steps."""
+    fig, ax = plt.subplots(figsize=(5.5, 2.6))
+    ax.plot(curve["step"], curve["loss"], marker="o", markersize=3)
+    ax.set(xlabel="step", ylabel="training loss (nats)", title=what)
+    return figure(fig, f"{what}: loss falls from {curve['loss'][0]:.2f} to {curve['loss'][-1]:.2f} in {curve['steps']} steps")
+
+
+def scores_by_language(scores: dict[str, float], metric: str, source: str, chance: float = 0) -> HTML:
+    """One bar per language, the source language dark; a dotted line at chance."""
+    order = sorted(scores, key=lambda language: (language != source, -scores[language]))
+    fig, ax = plt.subplots(figsize=(max(4, 0.6 * len(order)), 2.6))
+    colours = [sns.color_palette()[0] if language == source else "#b8c4d6" for language in order]
+    bars = ax.bar(order, [scores[language] for language in order], color=colours, edgecolor="black", linewidth=0.6)
+    ax.bar_label(bars, fmt="%.0f", fontsize=9)
+    if chance:
+        ax.axhline(chance, color="black", linestyle=":", linewidth=1)
+    ax.set(ylabel=f"{metric} (%)", ylim=(0, 108))
+    return figure(fig, f"{metric} by language: " + ", ".join(f"{language} {scores[language]:.1f}" for language in order))
+
+
+def gain_map(summary: pd.DataFrame, recipes: list[str], targets: list[str], title: str) -> HTML:
+    """Gain over `none` per recipe and target: shade and number; bold where the interval excludes zero."""
+    wide = summary.pivot(index="recipe", columns="target", values="mean").reindex(index=recipes, columns=targets)
+    fig, ax = plt.subplots(figsize=(1.1 * len(targets) + 1.5, 0.55 * len(recipes) + 1))
+    bound = max(5.0, float(wide.abs().max().max()))
+    sns.heatmap(wide, cmap="PuOr_r", center=0, vmin=-bound, vmax=bound, ax=ax, cbar_kws={"label": "gain (points)"}, linewidths=1)
+    for row in summary.itertuples():
+        sure = row.low > 0 or row.high < 0
+        x, y = targets.index(row.target) + 0.5, recipes.index(row.recipe) + 0.5
+        shade = "white" if abs(row.mean) > 0.6 * bound else "black"
+        ax.text(x, y, f"{row.mean:+.1f}", ha="center", va="center", color=shade, weight="bold" if sure else "normal")
+    ax.set(xlabel="", ylabel="", title=title)
+    plt.setp(ax.get_yticklabels(), rotation=0)
+    return figure(fig, f"{title}: " + "; ".join(f"{r.recipe} on {r.target} {r.mean:+.1f}" for r in summary.itertuples()))
+
+
+def by_language(table: pd.DataFrame, recipes: list[str], languages: list[str], title: str) -> HTML:
+    """Score per language and recipe averaged over targets, with 95% intervals over seeds; one marker per recipe."""
+    test = table[table.split == "test"].groupby(["recipe", "language", "seed"]).score.mean().reset_index()
+    fig, ax = plt.subplots(figsize=(1.1 * len(languages) + 2.2, 3.4))
+    for i, recipe in enumerate(recipes):
+        summary = stats.summarize(test[test.recipe == recipe], ["language"], "score").set_index("language").reindex(languages)
+        x = [j + (i - (len(recipes) - 1) / 2) * 0.14 for j in range(len(languages))]
+        error = [summary["mean"] - summary.low, summary.high - summary["mean"]]
+        ax.errorbar(x, summary["mean"], yerr=error, fmt=MARKERS[i % len(MARKERS)], label=recipe, capsize=2, markersize=6)
+    ax.set_xticks(range(len(languages)), languages)
+    ax.set(ylabel="mean score (%)", title=title)
+    ax.legend(title="recipe", bbox_to_anchor=(1.01, 1), loc="upper left")
+    return figure(fig, title)
+
+
+def score_against_latency(points: pd.DataFrame, title: str) -> HTML:
+    """Average score against latency per backbone (marker) and recipe (colour), with 95% intervals over seeds."""
+    fig, ax = plt.subplots(figsize=(6.5, 3.6))
+    backbones, recipes = list(dict.fromkeys(points.backbone)), list(dict.fromkeys(points.recipe))
+    for row in points.itertuples():
+        j = recipes.index(row.recipe)
+        x = row.latency * (1 + 0.02 * (j - (len(recipes) - 1) / 2))  # apart, so that intervals do not hide each other
+        error = [[row.mean - row.low], [row.high - row.mean]] if row.low == row.low else None
+        marker = MARKERS[backbones.index(row.backbone) % len(MARKERS)]
+        ax.errorbar([x], [row.mean], yerr=error, fmt=marker, color=sns.color_palette()[j % 10], capsize=2, markersize=7)
+    for j, recipe in enumerate(recipes):
+        ax.plot([], [], "-", linewidth=4, color=sns.color_palette()[j % 10], label=recipe)
+    for i, backbone in enumerate(backbones):
+        ax.plot([], [], MARKERS[i % len(MARKERS)], color="black", label=backbone)
+    ax.set(xlabel="median latency of one example (ms)", ylabel="average over targets (%)", title=title, xscale="log")
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.xaxis.set_minor_formatter("{x:g}")
+    ax.legend(bbox_to_anchor=(1.01, 1), loc="upper left")
+    return figure(fig, f"{title}: " + "; ".join(f"{r.backbone} {r.recipe} {r.mean:.1f} at {r.latency:.2f} ms" for r in points.itertuples()))

@@ -1,0 +1,68 @@
+"""Masked-LM pretraining of a small encoder from nothing (phase 1 of studies that do not download one)."""
+
+import pandas as pd
+import torch
+
+from xtools.batching import pad
+from xtools.encoder import Encoder
+from xtools.training import Stream, train
+
+ROUND_MASKED = 64  # predicted tokens per batch come in multiples of this: few shapes, few kernels for the matrix library to build
+
+
+def encode_documents(tokenizer, documents: list, max_length: int) -> list[list[int]]:
+    """Token ids per document; a document is a text or a pair of texts, cut at `max_length` tokens."""
+    encoded = tokenizer(documents, truncation=True, max_length=max_length, return_attention_mask=False)
+    return encoded["input_ids"]
+
+
+def mask_tokens(ids: torch.Tensor, tokenizer, share: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Masked copy of ids [sequences, tokens] and the mask of positions to predict.
+
+    A `share` of the ordinary tokens is predicted; of these 80% become <mask>, 10% a random token, 10% stay (Devlin et al. 2019, 3.1).
+    """
+    special = torch.isin(ids, torch.tensor(tokenizer.all_special_ids, device=ids.device))
+    n = ROUND_MASKED * max(1, round(share * int((~special).sum()) / ROUND_MASKED))
+    draws = torch.rand(ids.shape, device=ids.device).masked_fill(special, 2.0)
+    chosen = (draws <= draws.flatten().kthvalue(min(n, draws.numel())).values) & ~special
+    fate = torch.rand(ids.shape, device=ids.device)
+    masked = torch.where(chosen & (fate < 0.8), tokenizer.mask_token_id, ids)
+    anything = torch.randint(len(tokenizer.all_special_ids), len(tokenizer), ids.shape, device=ids.device)
+    return torch.where(chosen & (fate >= 0.9), anything, masked), chosen
+
+
+def masked_lm_stream(encoder: Encoder, documents: list[list[int]], share: float) -> Stream:
+    """A training stream over tokenized documents; logits are computed only where a token was masked."""
+
+    def loss(indices: list[int]) -> torch.Tensor:
+        ids = pad([documents[i] for i in indices], encoder.tokenizer.pad_token_id).to(encoder.device)
+        masked, chosen = mask_tokens(ids, encoder.tokenizer, share)
+        with encoder.autocast():
+            logits = encoder.model.lm_head(encoder.hidden(masked)[chosen])
+        return torch.nn.functional.cross_entropy(logits.float(), ids[chosen])
+
+    return Stream("mlm", [len(d) for d in documents], loss)
+
+
+def pretrain(encoder: Encoder, documents: list, settings, seed: int, checkpoint=None) -> dict:
+    """Train the encoder in place on documents (texts or pairs); returns the learning curve and the number of tokens seen."""
+    encoded = encode_documents(encoder.tokenizer, documents, settings.max_length)
+    stream = masked_lm_stream(encoder, encoded, settings.mask_share)
+    result = train(encoder.model, [stream], settings, seed, checkpoint)
+    return result | {"tokens": sum(stream.lengths) * settings.epochs}
+
+
+@torch.inference_mode()
+def guesses(encoder: Encoder, texts: dict[str, list[str]]) -> pd.DataFrame:
+    """For each text one masked token (the middle one): the text around it, the gold token, and the encoder's first guess."""
+    tokenizer, rows = encoder.tokenizer, []
+    for language, samples in texts.items():
+        for text in samples:
+            ids = tokenizer(text, truncation=True, max_length=64)["input_ids"]
+            place = len(ids) // 2
+            gold, masked = ids[place], [*ids[:place], tokenizer.mask_token_id, *ids[place + 1 :]]
+            logits = encoder.model(input_ids=torch.tensor([masked], device=encoder.device)).logits
+            around = tokenizer.decode(masked[1:-1]).replace(tokenizer.mask_token, "___")
+            guess = tokenizer.decode([int(logits[0, place].argmax())])
+            rows.append({"language": language, "text": around, "gold": tokenizer.decode([gold]), "guess": guess})
+    return pd.DataFrame(rows)

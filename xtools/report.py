@@ -1,0 +1,138 @@
+"""What the report says beyond figures: the headline, what was run, what is missing; each number read from a record."""
+
+import datetime
+
+import numpy as np
+import pandas as pd
+
+from xtools import records, stats
+from xtools.study import Study
+
+
+def scope(study: Study) -> str:
+    """What a study's figures are about, in a few words."""
+    if study.source == "microworld":
+        return "constructed languages, not real ones"
+    return "real benchmark rows" + ("" if study.source == "hub" else ", from a local folder")
+
+
+def progress(study: Study) -> tuple[int, int]:
+    """Cells with a record, and all cells."""
+    cells = study.cells()
+    return sum(cell.record.exists() for cell in cells), len(cells)
+
+
+def headline(study: Study, table: pd.DataFrame) -> str:
+    """One sentence with the answer for the study's last (largest) backbone: its best recipe and that recipe's gain, with interval."""
+    present, total = progress(study)
+    backbone = list(study.backbones)[-1]
+    gains = stats.gains(stats.complete(stats.task_scores(table), study.targets), ["backbone"])
+    gains = gains[gains.backbone == backbone]
+    if gains.empty:
+        return f"{study.title}: no answer yet for {backbone}; {present} of {total} cells are there."
+    recipe = gains.groupby("recipe").gain.mean().idxmax()
+    mean, low, high = stats.interval(gains[gains.recipe == recipe].gain)
+    sure = "with the interval above zero" if low > 0 else "with the interval below zero" if high < 0 else "an interval that includes zero"
+    holes = "" if present == total else f" {total - present} of {total} cells are missing."
+    return (
+        f"{study.title} ({scope(study)}): the best recipe for {backbone} is {recipe}, which changes the average over "
+        f"{len(study.targets)} targets by {stats.show(mean, low, high, sign=True)} points, {sure} ({len(study.seeds)} seeds, 95%).{holes}"
+    )
+
+
+def what_was_run(study: Study) -> pd.DataFrame:
+    """Study, code, machine, cells and time."""
+    found = [r for r in (records.read(cell) for cell in study.cells()) if r]
+    present, total = progress(study)
+    rows = {
+        "study": f"{study.name}: {study.title}",
+        "data": f"{study.source} ({scope(study)})" if study.source in ("microworld", "hub") else scope(study),
+        "grid": f"{len(study.backbones)} backbones x {len(study.recipes)} recipes x {len(study.targets)} targets x {len(study.seeds)} seeds",
+        "cells": f"{present} of {total} there, {total - present} missing",
+        "compute": f"{sum(r['times']['seconds'] for r in found) / 60:.1f} minutes summed over cells",
+        "commit": ", ".join(sorted({r["commit"] for r in found})) or "–",
+        "machine": "; ".join(sorted({_machine(r["machine"]) for r in found})) or "–",
+        "precision": ", ".join(sorted({r["result"]["precision"] for r in found if "precision" in r["result"]})) or "–",
+        "made": datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
+    }
+    return pd.DataFrame(rows.items(), columns=["", "this report"])
+
+
+def _machine(machine: dict) -> str:
+    return f"{machine['gpu'] or machine['cpu']}, {machine['cores']} cores, torch {machine['torch']}"
+
+
+def missing(study: Study) -> pd.DataFrame:
+    """Cells without a record, and why."""
+    rows = []
+    for cell in study.cells():
+        if not cell.record.exists():
+            failed = cell.folder / "failed.txt"
+            rows.append({"cell": cell.name, "why": failed.read_text().strip() if failed.exists() else "not run, or what it starts from failed"})
+    return pd.DataFrame(rows, columns=["cell", "why"])
+
+
+def score_frame(study: Study, table: pd.DataFrame, backbone: str) -> pd.DataFrame:
+    """Scores per recipe and target with intervals over seeds, and their average; holes are dashes."""
+    scores = stats.task_scores(table)
+    scores = scores[scores.backbone == backbone]
+    average = stats.summarize(stats.complete(scores, study.targets), ["recipe"], "score") if len(scores) else pd.DataFrame()
+    cells = stats.summarize(scores, ["recipe", "target"], "score")
+    return _grid(study.recipes, study.targets, cells, average)
+
+
+def gain_frame(study: Study, table: pd.DataFrame, backbone: str) -> pd.DataFrame:
+    """Gains over recipe `none`, paired by seed, with intervals; holes are dashes."""
+    scores = stats.task_scores(table)
+    scores = scores[scores.backbone == backbone]
+    cells = stats.summarize(stats.gains(scores, ["backbone", "target"]), ["recipe", "target"], "gain")
+    average = stats.summarize(stats.gains(stats.complete(scores, study.targets), ["backbone"]), ["recipe"], "gain")
+    return _grid([r for r in study.recipes if r != "none"], study.targets, cells, average, sign=True)
+
+
+def _grid(recipes: list[str], targets: list[str], cells: pd.DataFrame, average: pd.DataFrame, sign: bool = False) -> pd.DataFrame:
+    def look(frame, **keys):
+        for key, value in keys.items():
+            frame = frame[frame[key] == value] if key in frame else frame[:0]
+        row = frame.iloc[0] if len(frame) else None
+        return stats.show(row["mean"], row["low"], row["high"], sign) if row is not None else "–"
+
+    rows = [
+        {"recipe": r} | {t: look(cells, recipe=r, target=t) for t in targets} | {"average": look(average, recipe=r)} for r in recipes
+    ]
+    return pd.DataFrame(rows)
+
+
+def gap_frame(study: Study, table: pd.DataFrame) -> pd.DataFrame:
+    """Transfer gap per backbone and recipe, averaged over the targets that have one, with intervals over seeds."""
+    gaps = stats.gap(table, study.source_language).groupby(["backbone", "recipe", "seed"], sort=False).gap.mean().reset_index()
+    summary = stats.summarize(gaps, ["backbone", "recipe"], "gap")
+    summary["gap (points)"] = [stats.show(r.mean, r.low, r.high) for r in summary.itertuples()]
+    return summary[["backbone", "recipe", "gap (points)"]]
+
+
+def cost_frame(study: Study, table: pd.DataFrame) -> pd.DataFrame:
+    """Per backbone and recipe: average score with interval, and the backbone's median latency, throughput and FLOPs."""
+    averages = stats.summarize(stats.complete(stats.task_scores(table), study.targets), ["backbone", "recipe"], "score")
+    rows = []
+    for cell in study.cells():
+        record = records.read(cell) if cell.phase == "timing" else None
+        if record:
+            times = record["times"]
+            rows.append(
+                {
+                    "backbone": cell.backbone,
+                    "latency": float(np.median(times["latency_ms"])),
+                    "throughput": float(np.median(times["throughput"])),
+                    "gflops": record["result"]["gflops_per_example"],
+                }
+            )
+    costs = pd.DataFrame(rows, columns=["backbone", "latency", "throughput", "gflops"])
+    return averages.merge(costs, on="backbone")
+
+
+def ledger_frame(ledger: pd.DataFrame) -> pd.DataFrame:
+    """The ledger for readers: figures and intervals as text."""
+    shown = ledger.assign(measured=[stats.show(r.mean, r.low, r.high, sign=True) for r in ledger.itertuples()])
+    columns = ["claim", "source", "published", "confidence", "backbone", "measured", "verdict"]
+    return shown[columns].rename(columns={"confidence": "known", "measured": "measured (points)"})

@@ -1,0 +1,72 @@
+"""From the tidy table to figures with intervals. Everything is paired by seed: a seed names the whole chain, pretraining included."""
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+LEVEL = 0.95
+
+
+def interval(values) -> tuple[float, float, float]:
+    """Mean and the ends of its 95% t-interval over seeds; the ends are nan for fewer than two values.
+
+    With s the sample standard deviation of n values, the interval is mean +- t(n - 1) s / sqrt(n).
+    """
+    values = np.asarray(values, dtype=float)
+    if len(values) == 0:
+        return np.nan, np.nan, np.nan
+    mean, n = float(values.mean()), len(values)
+    if n < 2:
+        return mean, np.nan, np.nan
+    half = float(stats.t.ppf((1 + LEVEL) / 2, n - 1) * values.std(ddof=1) / np.sqrt(n))
+    return mean, mean - half, mean + half
+
+
+def show(mean: float, low: float, high: float, sign: bool = False) -> str:
+    """`mean [low, high]` with one decimal; a hole is a dash."""
+    form = "{:+.1f}" if sign else "{:.1f}"
+    if np.isnan(mean):
+        return "–"
+    return form.format(mean) if np.isnan(low) else f"{form.format(mean)} [{form.format(low)}, {form.format(high)}]"
+
+
+def task_scores(table: pd.DataFrame) -> pd.DataFrame:
+    """A target's score as the benchmark counts it: the unweighted mean over its languages, per backbone, recipe, target and seed."""
+    test = table[table.split == "test"]
+    return test.groupby(["backbone", "recipe", "target", "seed"], sort=False).score.mean().reset_index()
+
+
+def complete(scores: pd.DataFrame, targets: list[str]) -> pd.DataFrame:
+    """The average over targets per backbone, recipe and seed, only where all `targets` are there: a hole is never averaged over."""
+    wide = scores.pivot(index=["backbone", "recipe", "seed"], columns="target", values="score").reindex(columns=targets)
+    return wide.dropna().mean(axis=1).rename("score").reset_index()
+
+
+def gains(scores: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """Score minus that of recipe `none` with the same seed and `keys` (backbone, and target where there is one)."""
+    none = scores[scores.recipe == "none"].set_index([*keys, "seed"]).score
+    others = scores[scores.recipe != "none"]
+    base = none.reindex(pd.MultiIndex.from_frame(others[[*keys, "seed"]])).to_numpy()
+    return others.assign(gain=others.score.to_numpy() - base).dropna(subset="gain")
+
+
+def summarize(frame: pd.DataFrame, keys: list[str], value: str) -> pd.DataFrame:
+    """Mean, low, high and the number of seeds n per group of `keys`."""
+    rows = []
+    for key, group in frame.groupby(keys, sort=False):
+        mean, low, high = interval(group[value])
+        key = key if isinstance(key, tuple) else (key,)
+        rows.append(dict(zip(keys, key, strict=True)) | {"mean": mean, "low": low, "high": high, "n": len(group)})
+    return pd.DataFrame(rows, columns=[*keys, "mean", "low", "high", "n"])
+
+
+def gap(table: pd.DataFrame, source: str) -> pd.DataFrame:
+    """Transfer gap per backbone, recipe, target and seed: source score minus the mean over the other languages (XTREME's definition).
+
+    Targets without a source-language test score have none.
+    """
+    test = table[table.split == "test"]
+    keys = ["backbone", "recipe", "target", "seed"]
+    english = test[test.language == source].set_index(keys).score
+    others = test[test.language != source].groupby(keys, sort=False).score.mean()
+    return (english - others).dropna().rename("gap").reset_index()

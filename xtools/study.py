@@ -1,0 +1,296 @@
+"""A study: its parameters (one YAML file under params/), and the grid of cells that follows from them."""
+
+import os
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from xtools import tasks
+from xtools.problems import Problem, nearest
+from xtools.sources import world
+
+ROOT = Path(__file__).resolve().parent.parent
+Positive = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Loader(yaml.SafeLoader):
+    """YAML in which 5e-4 is a number, as everyone expects; YAML 1.1 reads it as text."""
+
+
+Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d[\d_]*(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789"))
+
+
+class Strict(BaseModel):
+    """No unknown keys, no silent conversion between types."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Training(Strict):
+    """How one training run goes. Batch size counts examples; warm-up and decay are shares of all steps."""
+
+    learning_rate: Annotated[float, Field(gt=0, le=1)]
+    epochs: Positive
+    batch_size: Positive
+    max_length: Annotated[int, Field(ge=16)]  # tokens
+    examples: Positive | None = None  # the first so many training examples; None: all
+    cap: Positive | None = None  # most examples per task and epoch in multi-task training
+    warmup: Share = 0.1  # Phang et al. 2020 as recalled; jiant's default
+    decay: Share = 0.9
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    beta2: Annotated[float, Field(gt=0, lt=1)] = 0.999
+    clip: Annotated[float, Field(gt=0)] = 1.0  # gradient norm
+
+
+class Phase(Training):
+    """Training parameters of a phase, with exceptions per task."""
+
+    tasks: dict[str, dict] = {}
+
+    def for_task(self, task: str) -> Training:
+        """The parameters that hold for one task."""
+        return Training(**(self.model_dump(exclude={"tasks"}) | self.tasks.get(task, {})))
+
+
+class Pretraining(Training):
+    """Masked-LM pretraining of encoders that the study makes itself."""
+
+    documents: Positive
+    vocabulary: Annotated[int, Field(ge=300)]
+    mask_share: Annotated[float, Field(gt=0, lt=1)] = 0.25
+
+
+class Backbone(Strict):
+    """Where an encoder comes from: a published folder or Hub id (`load`; `{seed}` is filled in), or a new one of a given shape.
+
+    With both, the shape is what `make backbones` makes and publishes in the folder.
+    """
+
+    load: str | None = None
+    revision: str | None = None
+    layers: Positive | None = None
+    hidden: Positive | None = None
+    heads: Positive | None = None
+
+    @model_validator(mode="after")
+    def one_origin(self):
+        shape = (self.layers, self.hidden, self.heads)
+        if None in shape and (self.load is None or shape != (None,) * 3):
+            raise ValueError("give load, or layers, hidden and heads, or all of them")
+        if self.hidden and self.hidden % self.heads:
+            raise ValueError("hidden must be a multiple of heads")
+        return self
+
+
+class Evaluation(Strict):
+    """How many examples score a run, at most; None: all."""
+
+    dev: Positive | None = None
+    test: Positive | None = None
+
+
+class Retrieval(Strict):
+    """Sentence vectors: the layer (1 is the first; None: 7/12 of the depth, rounded) and the pooling of its hidden states."""
+
+    layer: Positive | None = None
+    pooling: Literal["mean", "first"] = "mean"
+
+
+class Timing(Strict):
+    """Latency and throughput measurements of each backbone."""
+
+    examples: Positive = 64
+    repetitions: Positive = 5
+
+
+class Study(Strict):
+    """All parameters of a study; `source` is microworld, hub, or a folder in the Hub's layout ($VARIABLES are filled in)."""
+
+    name: str
+    title: str
+    source: str
+    source_language: str
+    languages: list[str] | dict[str, list[str]]  # for all targets, or per target
+    backbones: dict[str, Backbone] = Field(min_length=1)
+    seeds: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
+    recipes: list[str] = Field(min_length=1)
+    targets: list[str] = Field(min_length=1)
+    pretraining: Pretraining | None = None
+    intermediate: Phase | None = None
+    target: Phase
+    evaluation: Evaluation = Evaluation()
+    retrieval: Retrieval = Retrieval()
+    timing: Timing = Timing()
+    device: str = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+
+    @model_validator(mode="after")
+    def known_names(self):
+        known = tasks.registry()
+        intermediate = [name for name, task in known.items() if not task.is_target]
+        targets = [name for name, task in known.items() if task.is_target]
+        for key, names, choices in (
+            ("recipes", self.recipes, ["none", "all", *intermediate]),
+            ("targets", self.targets, targets),
+            ("intermediate.tasks", self.intermediate.tasks if self.intermediate else (), ["all", *intermediate]),
+            ("target.tasks", self.target.tasks, targets),
+        ):
+            for name in names:
+                if name not in choices:
+                    raise ValueError(f"{key}: {name} is unknown{nearest(name, choices)}")
+        for key, names in (("recipes", self.recipes), ("targets", self.targets), ("seeds", self.seeds)):
+            if len(set(names)) < len(names):
+                raise ValueError(f"{key}: an entry stands twice")
+        for phase in filter(None, (self.intermediate, self.target)):
+            for name, override in phase.tasks.items():
+                for key in override:
+                    if key not in Training.model_fields:
+                        raise ValueError(f"tasks.{name}.{key}: unknown key{nearest(key, Training.model_fields)}")
+                phase.for_task(name)
+        if set(self.recipes) - {"none"} and not self.intermediate:
+            raise ValueError("intermediate: missing, and recipes name intermediate tasks")
+        if any(not b.load for b in self.backbones.values()) and not self.pretraining:
+            raise ValueError("pretraining: missing, and a backbone is to be made from nothing")
+        if self.source == "microworld":
+            for language in {lang for target in self.targets for lang in self.languages_of(target)}:
+                if language not in world.LANGUAGES:
+                    raise ValueError(f"languages: {language} is unknown{nearest(language, world.LANGUAGES)}")
+        return self
+
+    @property
+    def folder(self) -> Path:
+        return ROOT / "runs" / self.name
+
+    def languages_of(self, target: str) -> list[str]:
+        """The languages in which a target is scored; the source language is among them only where the target has it."""
+        return self.languages.get(target, []) if isinstance(self.languages, dict) else self.languages
+
+    @cached_property
+    def intermediate_tasks(self) -> list[str]:
+        return [r for r in self.recipes if r not in ("none", "all")]
+
+    def tasks_of(self, recipe: str) -> list[str]:
+        """The intermediate tasks that a recipe trains on."""
+        return self.intermediate_tasks if recipe == "all" else [recipe]
+
+    def cells(self) -> list["Cell"]:
+        """The grid, upstream cells first."""
+        found = []
+        for backbone in self.backbones:
+            for seed in self.seeds:
+                found.append(Cell(self.name, "backbone", backbone, seed=seed))
+                for recipe in self.recipes:
+                    if recipe != "none":
+                        found.append(Cell(self.name, "intermediate", backbone, recipe, seed=seed))
+                    found += [Cell(self.name, "target", backbone, recipe, target, seed) for target in self.targets]
+            found.append(Cell(self.name, "timing", backbone, seed=self.seeds[0]))
+        return found
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One grid point: one executed notebook, one folder, one record."""
+
+    study: str
+    phase: str
+    backbone: str = ""
+    recipe: str = ""
+    target: str = ""
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        parts = [self.phase, self.backbone, self.recipe, self.target, f"s{self.seed}"]
+        return "-".join(part for part in parts if part)
+
+    @property
+    def folder(self) -> Path:
+        return ROOT / "runs" / self.study / self.phase / self.name
+
+    @property
+    def record(self) -> Path:
+        return self.folder / "record.json"
+
+    @property
+    def upstream(self) -> "Cell | None":
+        """The cell whose encoder this one starts from."""
+        if self.phase == "backbone":
+            return None
+        if self.phase == "target" and self.recipe != "none":
+            return Cell(self.study, "intermediate", self.backbone, self.recipe, seed=self.seed)
+        return Cell(self.study, "backbone", self.backbone, seed=self.seed)
+
+
+def expand(source: str) -> str:
+    """The source with $VARIABLES filled in.
+
+    Raises Problem when a variable is not set or the folder does not exist.
+    """
+    if source in ("microworld", "hub"):
+        return source
+    folder = os.path.expandvars(source)
+    if "$" in folder:
+        raise Problem(f"source: {source} is not set; set it to a folder in the Hub's layout (owner/name/config/*.parquet)")
+    if not Path(folder).is_dir():
+        raise Problem(f"source: {folder}: no such folder; it must hold data sets in the Hub's layout (owner/name/config/*.parquet)")
+    return folder
+
+
+def load(profile: str, folder: Path = ROOT / "params") -> Study:
+    """The study of params/<profile>.yaml, checked.
+
+    Raises Problem, one line that names file and key, for anything wrong with it.
+    """
+    path = folder / f"{profile}.yaml"
+    shown = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
+    if not path.exists():
+        studies = [p.stem for p in folder.glob("*.yaml") if "targets" in (yaml.safe_load(p.read_text()) or {})]
+        raise Problem(f"{shown}: no such study{nearest(profile, sorted(studies))}")
+    try:
+        values = yaml.load(path.read_text(), Loader)
+    except yaml.YAMLError as error:
+        where = f", line {error.problem_mark.line + 1}" if getattr(error, "problem_mark", None) else ""
+        raise Problem(f"{shown}{where}: not valid YAML ({getattr(error, 'problem', error)})") from error
+    if not isinstance(values, dict):
+        raise Problem(f"{shown}: must hold keys and values")
+    try:
+        study = Study(name=profile, **values)
+    except ValidationError as error:
+        raise Problem(f"{shown}: {_first(error, Study)}") from error
+    try:
+        expand(study.source)
+    except Problem as error:
+        raise Problem(f"{shown}: {error}") from error
+    return study
+
+
+def _first(error: ValidationError, model) -> str:
+    """The first of pydantic's errors as `key: what is wrong`, with the nearest valid name for an unknown key."""
+    first = error.errors()[0]
+    keys = [str(k) for k in first["loc"]]
+    where = ".".join(keys)
+    if first["type"] == "extra_forbidden":
+        for key in keys[:-1]:
+            known = model.model_fields.get(key) if hasattr(model, "model_fields") else None
+            model = _model_in(known.annotation) if known else model
+        return f"{where}: unknown key{nearest(keys[-1], model.model_fields)}"
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "missing":
+        return f"{where}: missing"
+    if first["type"] == "value_error":
+        return f"{where}: {message}" if where else message
+    return f"{where}: {first['input']!r} is not valid: {message[0].lower()}{message[1:]}"
+
+
+def _model_in(annotation):
+    """The Strict model inside an annotation such as `Phase | None` or `dict[str, Backbone]`."""
+    if isinstance(annotation, type) and issubclass(annotation, Strict):
+        return annotation
+    inner = [_model_in(a) for a in getattr(annotation, "__args__", ())]
+    return next((m for m in inner if m), None)

@@ -1,0 +1,100 @@
+"""Multiple choice: each choice is scored with the context; accuracy."""
+
+import torch
+
+from xtools.tasks import Hub, Task
+
+
+def encode(rows: list[dict], tokenizer, task: Task, max_length: int) -> list[dict]:
+    """One sequence per choice; where a row is longer than `max_length` the start of its context goes, and it is marked `cut`."""
+    choices = [choice for row in rows for choice in row["choices"]]
+    contexts = [row["context"] for row in rows for _ in row["choices"]]
+    encoded = tokenizer(contexts, choices, return_attention_mask=False)["input_ids"]
+    features, position = [], 0
+    for i, row in enumerate(rows):
+        ids = encoded[position : position + len(row["choices"])]
+        position += len(ids)
+        cut = any(len(s) > max_length for s in ids)
+        ids = [s if len(s) <= max_length else _keep_end(tokenizer, row["context"], c, max_length) for s, c in zip(ids, row["choices"])]
+        features.append({"ids": ids, "row": i, "label": row["label"], "cut": cut})
+    return features
+
+
+def _keep_end(tokenizer, context: str, choice: str, max_length: int) -> list[int]:
+    """The pair at `max_length` tokens: what an ending continues is the end of the context, so its start is what goes."""
+    side, tokenizer.truncation_side = tokenizer.truncation_side, "left"
+    ids = tokenizer(context, choice, truncation="longest_first", max_length=max_length)["input_ids"]
+    tokenizer.truncation_side = side
+    return ids
+
+
+class Head(torch.nn.Module):
+    """One score per choice from its first token."""
+
+    def __init__(self, config, task: Task):
+        super().__init__()
+        self.dropout = torch.nn.Dropout(config.hidden_dropout_prob)
+        self.dense = torch.nn.Linear(config.hidden_size, config.hidden_size)
+        self.out = torch.nn.Linear(config.hidden_size, 1)
+
+    def forward(self, hidden: torch.Tensor, batch: dict) -> torch.Tensor:
+        """Hidden states [features x choices, tokens, hidden] to logits [features, choices]."""
+        scores = self.out(self.dropout(torch.tanh(self.dense(self.dropout(hidden[:, 0])))))
+        return scores.view(len(batch["features"]), -1)
+
+
+def loss(logits: torch.Tensor, batch: dict) -> torch.Tensor:
+    labels = torch.tensor([f["label"] for f in batch["features"]], device=logits.device)
+    return torch.nn.functional.cross_entropy(logits, labels)
+
+
+def decode(logits: torch.Tensor, batch: dict) -> list[int]:
+    return logits.argmax(-1).tolist()
+
+
+def assemble(features: list[dict], parts: list[int], rows: list[dict]) -> list[int]:
+    return parts
+
+
+def score(predictions: list[int], rows: list[dict], task: Task) -> dict[str, float]:
+    """Accuracy in percent."""
+    return {"accuracy": 100 * sum(p == r["label"] for p, r in zip(predictions, rows, strict=True)) / len(rows)}
+
+
+def _hellaswag(row: dict) -> dict | None:
+    if row["label"] == "":  # the test split hides its labels
+        return None
+    return {"context": row["ctx"].strip(), "choices": [e.strip() for e in row["endings"]], "label": int(row["label"])}
+
+
+def _copa(row: dict) -> dict | None:
+    if row["label"] == -1:
+        return None
+    # XTREME-R's wording: the question is in English in every language.
+    context = f"{row['premise'].strip()} What was the {row['question']}?"
+    return {"context": context, "choices": [row["choice1"].strip(), row["choice2"].strip()], "label": row["label"]}
+
+
+HELLASWAG = {
+    "train": Hub("Rowan/hellaswag", "default", "train", _hellaswag),
+    "dev": Hub("Rowan/hellaswag", "default", "validation", _hellaswag),
+}
+XCOPA_LANGUAGES = tuple("en et ht id it qu sw ta th tr vi zh".split())
+
+TASKS = [
+    Task("hellaswag", "choice", "accuracy", "continuation", HELLASWAG, chance=25.0),
+    Task(
+        "xcopa",
+        "choice",
+        "accuracy",
+        "causes",
+        # XCOPA has no English: COPA's own training set trains, and its validation set is the source-language score.
+        {
+            "train": Hub("aps/super_glue", "copa", "train", _copa),
+            "dev": Hub("aps/super_glue", "copa", "validation", _copa),
+            "test": Hub("cambridgeltl/xcopa", "{lang}", "test", _copa),
+        },
+        languages=XCOPA_LANGUAGES[1:],
+        chance=50.0,
+    ),
+]

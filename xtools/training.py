@@ -1,0 +1,128 @@
+"""The one training loop, used by every phase: masked-LM pretraining, intermediate tasks (one or many), targets."""
+
+import math
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from xtools.batching import training_order
+
+CURVE_POINTS = 40  # points kept of a learning curve
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One source of training examples: their lengths in tokens, and the mean loss of a batch given as example indices."""
+
+    name: str
+    lengths: list[int]
+    loss: Callable[[list[int]], torch.Tensor]
+
+
+def plan_steps(streams: list[Stream], batch_size: int, epochs: int, seed: int, cap: int | None = None) -> list[tuple[int, list[int]]]:
+    """All steps of a run as (stream, example indices).
+
+    In each epoch every stream gives min(its size, `cap`) examples, so that sampling is proportional to capped size, without
+    replacement; batches of different streams are mixed at random.
+    """
+    steps = []
+    for epoch in range(epochs):
+        batches = []
+        for i, stream in enumerate(streams):
+            order = training_order(stream.lengths, batch_size, f"{seed}-{epoch}-{stream.name}")
+            batches += [(i, batch) for batch in (order if cap is None else order[: math.ceil(cap / batch_size)])]
+        random.Random(f"{seed}-{epoch}").shuffle(batches)
+        steps += batches
+    return steps
+
+
+def optimizer_for(modules: torch.nn.Module, settings) -> torch.optim.AdamW:
+    """Fused AdamW. Biases, layer norms and embeddings do not decay: decay would shrink the embeddings of every language that the
+    training set does not contain, which are the ones that zero-shot transfer is about."""
+    embeddings = {id(m.weight) for m in modules.modules() if isinstance(m, torch.nn.Embedding)}
+    decay, rest = [], []
+    for parameter in modules.parameters():
+        (decay if parameter.ndim > 1 and id(parameter) not in embeddings else rest).append(parameter)
+    groups = [{"params": decay, "weight_decay": settings.weight_decay}, {"params": rest, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, settings.beta2), fused=True)
+
+
+def rate_at(step: int, steps: int, settings) -> float:
+    """Learning rate at a step: linear warm-up over `warmup`, then constant, then linear decay to zero over the last `decay` share."""
+    warm = min(1.0, (step + 1) / max(1, settings.warmup * steps))
+    cool = min(1.0, (steps - step) / max(1, settings.decay * steps))
+    return settings.learning_rate * min(warm, cool)
+
+
+def train(modules: torch.nn.Module, streams: list[Stream], settings, seed: int, checkpoint: Path | None = None, save_every=600.0) -> dict:
+    """Train in place; returns the learning curve, {"step", "loss"} lists, and the number of steps.
+
+    Each step draws its random numbers from (seed, step), and the order of examples follows from the seed alone: a run resumed from
+    `checkpoint` (written every `save_every` seconds, removed at the end) equals an uninterrupted one to the bit on a CPU.
+    """
+    steps = plan_steps(streams, settings.batch_size, settings.epochs, seed, settings.cap)
+    optimizer = optimizer_for(modules, settings)
+    losses = torch.zeros(len(steps), device=next(modules.parameters()).device)
+    start = resume(checkpoint, modules, optimizer, losses) if checkpoint else 0
+    saved = time.monotonic()
+    modules.train()
+    for step in range(start, len(steps)):
+        torch.manual_seed(seed * 1_000_003 + step)
+        stream, batch = steps[step]
+        loss = streams[stream].loss(batch)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(modules.parameters(), settings.clip)
+        for group in optimizer.param_groups:
+            group["lr"] = rate_at(step, len(steps), settings)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        losses[step] = loss.detach()
+        if checkpoint and time.monotonic() - saved > save_every:
+            write_checkpoint(checkpoint, modules, optimizer, losses, step + 1)
+            saved = time.monotonic()
+    modules.eval()
+    if checkpoint:
+        checkpoint.unlink(missing_ok=True)
+    return curve(losses.tolist())
+
+
+def curve(losses: list[float]) -> dict:
+    """The loss averaged over at most `CURVE_POINTS` equal spans of steps."""
+    width = max(1, math.ceil(len(losses) / CURVE_POINTS))
+    spans = [losses[i : i + width] for i in range(0, len(losses), width)]
+    ends = [min(i + width, len(losses)) for i in range(0, len(losses), width)]
+    return {"steps": len(losses), "step": ends, "loss": [sum(span) / len(span) for span in spans]}
+
+
+def write_checkpoint(path: Path, modules, optimizer, losses, step: int) -> None:
+    """Weights, optimizer moments, losses and the next step, written beside `path` and renamed onto it."""
+    tensors = {f"model.{name}": tensor for name, tensor in modules.state_dict().items()}
+    for i, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{i}.{name}": tensor for name, tensor in state.items()}
+    tensors["losses"] = losses
+    partial = path.with_suffix(".partial")
+    save_file({name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}, partial, {"step": str(step)})
+    partial.replace(path)
+
+
+def resume(path: Path, modules, optimizer, losses) -> int:
+    """Restore what `write_checkpoint` wrote, in place; the next step, or 0 when there is no checkpoint of this run."""
+    if not path.exists():
+        return 0
+    with safe_open(path, "pt") as file:
+        tensors, step = {name: file.get_tensor(name) for name in file.keys()}, int(file.metadata()["step"])
+    modules.load_state_dict({name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")})
+    state = {}
+    for name, tensor in tensors.items():
+        if name.startswith("optimizer."):
+            _, index, key = name.split(".")
+            state.setdefault(int(index), {})[key] = tensor
+    optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
+    losses.copy_(tensors["losses"])
+    return step

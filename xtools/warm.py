@@ -1,0 +1,80 @@
+"""Warm cells: a server that has imported everything forks one process per cell; `python -m xtools.warm STUDY CELL` asks it to.
+
+Without a server (a cluster's compute node, a cell run by hand) the same command runs the cell in its own process.
+"""
+
+import json
+import os
+import signal
+import socket
+import sys
+import time
+import traceback
+
+ADDRESS = "XTOOLS_WARM"  # environment variable that holds the server's socket
+
+
+def preload() -> None:
+    """Import what the notebooks use. Nothing here may start a thread or touch a GPU: forks would inherit a broken state."""
+    import datasets  # noqa: F401
+    import IPython  # noqa: F401
+    import ipykernel.kernelapp  # noqa: F401
+    import matplotlib.pyplot  # noqa: F401
+    import pandas  # noqa: F401
+    import seaborn  # noqa: F401
+    from transformers import AutoModelForMaskedLM, AutoTokenizer, XLMRobertaForMaskedLM  # noqa: F401
+
+    from xtools import backbones, cells, finetuning, notebooks, plots, records, scoring, timing  # noqa: F401
+
+
+def serve(address: str) -> None:
+    """Fork one child per request until killed; a request is the JSON list [study, cell], the answer one byte, the exit status."""
+    preload()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # finished children need no wait
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(address)
+        server.listen(64)
+        while True:
+            connection, _ = server.accept()
+            if os.fork() == 0:
+                server.close()
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                status = run(*json.loads(connection.makefile().readline()))
+                connection.sendall(bytes([status]))
+                os._exit(status)
+            connection.close()
+
+
+def run(profile: str, name: str) -> int:
+    """Run one cell here; its exit status, 0, or 2 after a Problem, told in one line."""
+    from xtools import cells, grid
+    from xtools.problems import Problem
+
+    try:
+        cells.execute(*grid.planned(profile, name))
+    except Problem as error:
+        print(error, file=sys.stderr, flush=True)
+        return 2
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def ask(address: str, profile: str, name: str) -> int:
+    """Ask the server to run a cell, waiting for the server to come up; the cell's exit status."""
+    for _ in range(600):
+        try:
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(address)
+                client.sendall(json.dumps([profile, name]).encode() + b"\n")
+                return (client.recv(1) or b"\1")[0]
+        except (FileNotFoundError, ConnectionRefusedError):
+            time.sleep(0.1)
+    print(f"{name}: the cell server did not come up", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    address = os.environ.get(ADDRESS)
+    sys.exit(ask(address, *sys.argv[1:]) if address else run(*sys.argv[1:]))
