@@ -60,4 +60,7 @@ plots.frame(finetuning.examples(run.study, predictions), "Predictions on develop
 
 # %%
 run.save_encoder(encoder)
-run.save({"dev": scores, "curve": curve, "precision": encoder.precision, "examples": {k: len(rows) for k, (_, rows) in data.items()}}, predictions)
+run.save(
+    {"dev": scores, "curve": curve, "precision": encoder.precision, "examples": {k: len(rows) for k, (_, rows) in data.items()}},
+    predictions,
+)

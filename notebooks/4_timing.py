@@ -39,4 +39,6 @@ plots.frame(timing.summary(measured), "Cost of inference (median over repetition
 # FLOPs follow from the architecture and the lengths alone (the formula stands in `xtools/timing.py`); time is this machine's.
 
 # %%
-run.save({"gflops_per_example": measured.pop("gflops_per_example"), "examples": len(features), "precision": encoder.precision, "times": measured})
+run.save(
+    {"gflops_per_example": measured.pop("gflops_per_example"), "examples": len(features), "precision": encoder.precision, "times": measured}
+)

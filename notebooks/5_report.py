@@ -26,7 +26,7 @@ from xtools import cells, claims, plots, records, report, stats
 run = cells.start(study, "report", folder=folder)
 table = records.table(run.study)
 headline = report.headline(run.study, table)
-print(headline)
+plots.lead(headline)
 
 # %% [markdown]
 # ## What was run
@@ -65,12 +65,12 @@ for backbone in run.study.backbones if recipes else ():
 # %% [markdown]
 # ## Languages
 #
-# The same scores language by language, averaged over the targets that have the language. The first language is the source.
+# The same scores language by language, averaged over the targets that have all of these languages. The first is the source.
 
 # %%
-languages = list(dict.fromkeys(table.language))
+languages = report.shared_languages(run.study)
 for backbone in run.study.backbones:
-    own = table[table.backbone == backbone]
+    own = table[(table.backbone == backbone) & table.language.isin(languages)]
     display(plots.by_language(own, run.study.recipes, languages, f"{run.study.name}, {backbone}")) if len(own) else None
 
 # %% [markdown]

@@ -128,7 +128,9 @@ def load(where: str, revision: str | None = None) -> Encoder:
         )
     except (OSError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
-        raise Problem(f"backbone {where}: cannot be loaded ({first}); is the name right, and is it downloaded or the Hub reachable?") from error
+        raise Problem(
+            f"backbone {where}: cannot be loaded ({first}); is the name right, and is it downloaded or the Hub reachable?"
+        ) from error
     return Encoder(model, tokenizer)
 
 

@@ -217,7 +217,9 @@ def watch(folder: Path, entries: dict, todo: list[str], process, cores: int) -> 
             ended = process.poll() is not None
             for name in sorted(waiting):
                 record, failed = record_path(folder, name, entries[name]), folder / entries[name]["phase"] / name / "failed.txt"
-                if not record.exists() and not (failed.exists() and failed.stat().st_mtime > time.time() - (time.monotonic() - started) - 1):
+                if not record.exists() and not (
+                    failed.exists() and failed.stat().st_mtime > time.time() - (time.monotonic() - started) - 1
+                ):
                     continue
                 waiting.discard(name)
                 done += 1

@@ -148,7 +148,7 @@ h1, h2 { line-height: 1.2 } h2 { margin-top: 2.2rem; border-bottom: 1px solid #c
 caption { text-align: left; font-weight: 600; padding: .3rem 0 } th, td { padding: .25rem .6rem; text-align: left; vertical-align: top }
 thead th { border-bottom: 2px solid #444 } tbody tr:nth-child(even) { background: #f3f5f8 }
 img { max-width: 100%; height: auto } pre { overflow-x: auto; background: #f6f6f6; padding: .6rem; font-size: .85rem; white-space: pre-wrap }
-.anchor-link, .jp-InputPrompt, .jp-OutputPrompt, .prompt { display: none } .error { border-left: 4px solid #b00020; padding-left: .8rem }
+.lead { font-size: 1.15rem; border-left: 4px solid #0173b2; padding: .4rem 1rem; background: #f0f6fb } .jp-InputPrompt, .jp-OutputPrompt, .prompt { display: none } .error { border-left: 4px solid #b00020; padding-left: .8rem }
 """
 TAGS = "h1 h2 h3 h4 p em strong code pre ul ol li a div span table caption thead tbody tr th td img br hr blockquote del".split()
 
@@ -163,12 +163,15 @@ def page(executed: Path, output: Path, title: str, code: bool = True) -> None:
     hidden = {"injected-parameters", "parameters"} if not code else set()
     notebook.cells = [c for c in notebook.cells if not hidden & set(c.metadata.get("tags", []))]
     exporter = HTMLExporter(template_name="basic", exclude_input=not code, exclude_input_prompt=True, exclude_output_prompt=True)
+    exporter.exclude_anchor_links = True
     body, _ = exporter.from_notebook_node(notebook)
-    attributes = {"img": {"src", "alt"}, "a": {"href"}, "div": {"class"}, "span": {"class"}, "th": {"colspan", "rowspan"}}
+    attributes = {"img": {"src", "alt"}, "a": {"href"}, "div": {"class"}, "p": {"class"}, "span": {"class"}, "th": {"colspan", "rowspan"}}
     clean = nh3.clean(body, tags=set(TAGS), attributes=attributes, url_schemes={"data"}, clean_content_tags={"script", "style"})
     clean = clean.replace("<table", '<div class="wide"><table').replace("</table>", "</table></div>")
     highlight = HtmlFormatter().get_style_defs(".highlight") if code else ""
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>{html.escape(title)}</title>'
     partial = output.with_name(output.name + ".partial")
-    partial.write_text(f'<!doctype html>\n<html lang="en"><head>{head}<style>{STYLE}{highlight}</style></head><body>{clean}</body></html>\n')
+    partial.write_text(
+        f'<!doctype html>\n<html lang="en"><head>{head}<style>{STYLE}{highlight}</style></head><body>{clean}</body></html>\n'
+    )
     partial.replace(output)

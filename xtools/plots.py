@@ -24,6 +24,11 @@ def figure(fig, alt: str) -> HTML:
     return HTML(f'<img src="data:image/png;base64,{data}" alt="{html.escape(alt)}">')
 
 
+def lead(sentence: str) -> HTML:
+    """A sentence set apart, for the answer that a page gives."""
+    return HTML(f'<p class="lead">{html.escape(sentence)}</p>')
+
+
 def frame(table: pd.DataFrame, caption: str = "") -> HTML:
     """A table as HTML, text escaped."""
     body = table.to_html(index=False, border=0, escape=True, na_rep="–", float_format="{:.1f}".format)
@@ -68,8 +73,10 @@ def gain_map(summary: pd.DataFrame, recipes: list[str], targets: list[str], titl
 
 
 def by_language(table: pd.DataFrame, recipes: list[str], languages: list[str], title: str) -> HTML:
-    """Score per language and recipe averaged over targets, with 95% intervals over seeds; one marker per recipe."""
-    test = table[table.split == "test"].groupby(["recipe", "language", "seed"]).score.mean().reset_index()
+    """Score per language and recipe, averaged over the targets that have every language, with 95% intervals over seeds."""
+    test = table[table.split == "test"]
+    whole = test.groupby("target").language.nunique()
+    test = test[test.target.isin(whole[whole == len(languages)].index)].groupby(["recipe", "language", "seed"]).score.mean().reset_index()
     fig, ax = plt.subplots(figsize=(1.1 * len(languages) + 2.2, 3.4))
     for i, recipe in enumerate(recipes):
         summary = stats.summarize(test[test.recipe == recipe], ["language"], "score").set_index("language").reindex(languages)
@@ -79,7 +86,8 @@ def by_language(table: pd.DataFrame, recipes: list[str], languages: list[str], t
     ax.set_xticks(range(len(languages)), languages)
     ax.set(ylabel="mean score (%)", title=title)
     ax.legend(title="recipe", bbox_to_anchor=(1.01, 1), loc="upper left")
-    return figure(fig, title)
+    means = test.groupby(["recipe", "language"]).score.mean()
+    return figure(fig, f"{title}: " + "; ".join(f"{r} {lang} {v:.1f}" for (r, lang), v in means.items()))
 
 
 def score_against_latency(points: pd.DataFrame, title: str) -> HTML:

@@ -11,9 +11,12 @@ ROUND_MASKED = 64  # predicted tokens per batch come in multiples of this: few s
 
 
 def encode_documents(tokenizer, documents: list, max_length: int) -> list[list[int]]:
-    """Token ids per document; a document is a text or a pair of texts, cut at `max_length` tokens."""
-    encoded = tokenizer(documents, truncation=True, max_length=max_length, return_attention_mask=False)
-    return encoded["input_ids"]
+    """Token ids per document, a text or a pair of texts; one longer than `max_length` tokens is cut into several, none is lost."""
+    encoded = []
+    for ids in tokenizer(documents, return_attention_mask=False)["input_ids"]:
+        inside, width = ids[1:-1], max_length - 2
+        encoded += [[ids[0], *inside[i : i + width], ids[-1]] for i in range(0, len(inside), width)]
+    return encoded
 
 
 def mask_tokens(ids: torch.Tensor, tokenizer, share: float) -> tuple[torch.Tensor, torch.Tensor]:

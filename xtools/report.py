@@ -68,7 +68,9 @@ def missing(study: Study) -> pd.DataFrame:
     for cell in study.cells():
         if not cell.record.exists():
             failed = cell.folder / "failed.txt"
-            rows.append({"cell": cell.name, "why": failed.read_text().strip() if failed.exists() else "not run, or what it starts from failed"})
+            rows.append(
+                {"cell": cell.name, "why": failed.read_text().strip() if failed.exists() else "not run, or what it starts from failed"}
+            )
     return pd.DataFrame(rows, columns=["cell", "why"])
 
 
@@ -90,6 +92,14 @@ def gain_frame(study: Study, table: pd.DataFrame, backbone: str) -> pd.DataFrame
     return _grid([r for r in study.recipes if r != "none"], study.targets, cells, average, sign=True)
 
 
+def shared_languages(study: Study) -> list[str]:
+    """The source language, then those that every target with a source-language score has, in the study's order."""
+    own = [study.languages_of(t) for t in study.targets if study.source_language in study.languages_of(t)]
+    own = own or [study.languages_of(t) for t in study.targets]
+    shared = [language for language in own[0] if all(language in other for other in own)]
+    return sorted(shared, key=lambda language: language != study.source_language)
+
+
 def _grid(recipes: list[str], targets: list[str], cells: pd.DataFrame, average: pd.DataFrame, sign: bool = False) -> pd.DataFrame:
     def look(frame, **keys):
         for key, value in keys.items():
@@ -97,9 +107,7 @@ def _grid(recipes: list[str], targets: list[str], cells: pd.DataFrame, average: 
         row = frame.iloc[0] if len(frame) else None
         return stats.show(row["mean"], row["low"], row["high"], sign) if row is not None else "–"
 
-    rows = [
-        {"recipe": r} | {t: look(cells, recipe=r, target=t) for t in targets} | {"average": look(average, recipe=r)} for r in recipes
-    ]
+    rows = [{"recipe": r} | {t: look(cells, recipe=r, target=t) for t in targets} | {"average": look(average, recipe=r)} for r in recipes]
     return pd.DataFrame(rows)
 
 
@@ -114,6 +122,7 @@ def gap_frame(study: Study, table: pd.DataFrame) -> pd.DataFrame:
 def cost_frame(study: Study, table: pd.DataFrame) -> pd.DataFrame:
     """Per backbone and recipe: average score with interval, and the backbone's median latency, throughput and FLOPs."""
     averages = stats.summarize(stats.complete(stats.task_scores(table), study.targets), ["backbone", "recipe"], "score")
+    averages = averages.sort_values("recipe", key=lambda recipes: recipes.map(study.recipes.index), kind="stable")
     rows = []
     for cell in study.cells():
         record = records.read(cell) if cell.phase == "timing" else None

@@ -88,7 +88,11 @@ def memory(device: torch.device) -> float:
 def summary(measured: dict) -> pd.DataFrame:
     """The measurements as a table: median over repetitions with their range, and the unit."""
     rows = []
-    for key, what in (("latency_ms", "latency, median (ms)"), ("latency_p90_ms", "latency, 90th percentile (ms)"), ("throughput", "throughput (examples/s)")):
+    for key, what in (
+        ("latency_ms", "latency, median (ms)"),
+        ("latency_p90_ms", "latency, 90th percentile (ms)"),
+        ("throughput", "throughput (examples/s)"),
+    ):
         values = measured[key]
         spread = f"{min(values):.4g} to {max(values):.4g}" if values else "needs 64 examples"
         rows.append({"": what, "median": f"{np.median(values):.4g}" if values else "–", "range": spread})

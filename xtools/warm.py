@@ -17,8 +17,8 @@ ADDRESS = "XTOOLS_WARM"  # environment variable that holds the server's socket
 def preload() -> None:
     """Import what the notebooks use. Nothing here may start a thread or touch a GPU: forks would inherit a broken state."""
     import datasets  # noqa: F401
-    import IPython  # noqa: F401
     import ipykernel.kernelapp  # noqa: F401
+    import IPython  # noqa: F401
     import matplotlib.pyplot  # noqa: F401
     import pandas  # noqa: F401
     import seaborn  # noqa: F401

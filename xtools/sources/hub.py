@@ -50,7 +50,9 @@ def rows(source: str, task: Task, split: str, language: str, n: int | None) -> l
                 break
     except (KeyError, IndexError) as error:
         columns = ", ".join(table.column_names)
-        raise Problem(f"{where.repo} ({where.config.format(lang=name)}): row {i} does not fit {task.name}: {error} (columns: {columns})") from error
+        raise Problem(
+            f"{where.repo} ({where.config.format(lang=name)}): row {i} does not fit {task.name}: {error} (columns: {columns})"
+        ) from error
     return found
 
 

@@ -161,6 +161,4 @@ def rows(maker: str, split: str, language: str, n: int) -> list[dict]:
     """
     if language not in world.LANGUAGES:
         raise Problem(f"language {language}: not one of the microworld's ({', '.join(world.LANGUAGES)})")
-    return [
-        {"id": f"{split}-{i}"} | MAKERS[maker](_rng(maker, split, i), _rng(maker, split, i, language), language) for i in range(n)
-    ]
+    return [{"id": f"{split}-{i}"} | MAKERS[maker](_rng(maker, split, i), _rng(maker, split, i, language), language) for i in range(n)]

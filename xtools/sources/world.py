@@ -30,12 +30,16 @@ class Language:
     share: float = 1.0
 
     @property
+    def traits(self) -> tuple:
+        """What a language is like: verb before object, subject before verb, adjective and adposition first, determiner, affixes, script."""
+        v, o, s = (self.order.index(role) for role in "VOS")
+        return v < o, s < v, self.adjective_first, self.preposition, self.determiner, self.affixes, self.script
+
+    @property
     def distance(self) -> float:
-        """Distance from the source language in [0, 1]: the mean of seven typological and lexical differences."""
-        source = LANGUAGES[SOURCE]
-        traits = ("order", "adjective_first", "preposition", "determiner", "affixes", "script")
-        differences = [getattr(self, trait) != getattr(source, trait) for trait in traits]
-        return (sum(differences) + 1 - self.cognates) / (len(traits) + 1)
+        """Distance from the source language in [0, 1]: the mean of eight differences, seven traits and the share of other words."""
+        differences = [a != b for a, b in zip(self.traits, LANGUAGES[SOURCE].traits, strict=True)]
+        return (sum(differences) + 1 - self.cognates) / (len(differences) + 1)
 
 
 LANGUAGES = {
@@ -45,7 +49,7 @@ LANGUAGES = {
         Language("qab", "close", cognates=0.4),
         Language("qac", "verb-final", order="SOV", preposition=False, affixes=True, cognates=0.2),
         Language("qad", "verb-first", order="VSO", adjective_first=False, affixes=True, cognates=0.2),
-        Language("qae", "other script", adjective_first=False, determiner=False, cognates=0.0, script="georgian"),
+        Language("qae", "other script", cognates=0.0, script="georgian"),
         Language("qaf", "low-resource", cognates=0.3, share=0.06),
         Language("qag", "unseen", adjective_first=False, cognates=0.5, share=0.0),
     )

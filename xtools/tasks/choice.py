@@ -15,7 +15,8 @@ def encode(rows: list[dict], tokenizer, task: Task, max_length: int) -> list[dic
         ids = encoded[position : position + len(row["choices"])]
         position += len(ids)
         cut = any(len(s) > max_length for s in ids)
-        ids = [s if len(s) <= max_length else _keep_end(tokenizer, row["context"], c, max_length) for s, c in zip(ids, row["choices"])]
+        if cut:
+            ids = [_keep_end(tokenizer, row["context"], choice, max_length) for choice in row["choices"]]
         features.append({"ids": ids, "row": i, "label": row["label"], "cut": cut})
     return features
 
