@@ -136,7 +136,10 @@ def load(where: str, revision: str | None = None) -> Encoder:
 
 def save(encoder: Encoder, folder: Path, dtype: torch.dtype = torch.float32) -> None:
     """Write config, tokenizer and weights (safetensors, in `dtype`) to a folder; the encoder itself keeps its fp32 weights."""
-    state = {name: tensor.detach().to("cpu", dtype) for name, tensor in encoder.model.state_dict().items()}
+    copies = {}  # tied weights stay one tensor, and are written once
+    state = {
+        name: copies.setdefault(tensor.data_ptr(), tensor.detach().to("cpu", dtype)) for name, tensor in encoder.model.state_dict().items()
+    }
     encoder.model.save_pretrained(folder, state_dict=state)
     encoder.tokenizer.save_pretrained(folder)
 

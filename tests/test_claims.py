@@ -1,0 +1,77 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from xtools import claims, study
+
+STUDY = study.load("pocket")
+
+
+def planted(rng, gains, n_seeds=3, noise=1.0, skip=()):
+    """A tidy table with known gains {(recipe, target or "*"): points}, seed effects that pairing must remove, and noise."""
+    rows = []
+    for seed in range(n_seeds):
+        level = rng.normal(0, 10)
+        for recipe in STUDY.recipes:
+            for target in STUDY.targets:
+                if (recipe, target, seed) in skip:
+                    continue
+                gain = gains.get((recipe, "*"), 0) + gains.get((recipe, target), 0)
+                score = 50 + level + gain + rng.normal(0, noise)
+                common = {"backbone": "large", "recipe": recipe, "target": target, "seed": seed, "metric": "m", "split": "test", "n": 1}
+                rows.append(common | {"language": "qab", "score": score})
+    return pd.DataFrame(rows)
+
+
+def verdicts(table):
+    ledger = claims.ledger(table, STUDY)
+    return ledger[ledger.backbone == "large"].set_index("id").verdict
+
+
+def test_planted_gains_are_found():
+    found = verdicts(planted(np.random.default_rng(0), {("mnli", "*"): 10, ("squad_v1", "*"): -10, ("all", "*"): 20, ("all", "tatoeba"): 40}))
+    assert found["mnli-gains"] == "supported"
+    assert found["squad-gains"] == "contradicted"
+    assert found["multi-task-best"] == "supported"
+    assert found["retrieval-gains-most"] == "supported"
+    assert found["xnli-does-not-gain"] == "contradicted"
+
+
+def test_a_planted_null_is_called_an_effect_at_most_one_time_in_twenty():
+    rng = np.random.default_rng(1)
+    names = ["mnli-gains", "squad-gains", "hellaswag-gains", "retrieval-gains-most"]
+    wrong = {name: 0 for name in names}
+    for _ in range(200):
+        found = verdicts(planted(rng, {}))
+        for name in names:
+            wrong[name] += found[name] != "undecided"
+    assert max(wrong.values()) <= 20, wrong  # 5% of 200 is 10; 20 is beyond its 99.9% range
+    assert np.mean(list(wrong.values())) <= 14
+
+
+def test_no_gain_is_supported_when_all_recipes_hurt():
+    found = verdicts(planted(np.random.default_rng(2), {(r, "xnli"): -5 for r in STUDY.recipes if r != "none"}, noise=0.3))
+    assert found["xnli-does-not-gain"] == "supported"
+
+
+def test_missing_cells_leave_a_claim_undecided_and_missing_recipes_untested():
+    skip = {("mnli", "xnli", seed) for seed in range(3)}
+    assert verdicts(planted(np.random.default_rng(3), {("mnli", "*"): 10}, skip=skip))["mnli-gains"] == "undecided"
+    without = STUDY.model_copy(update={"recipes": ["none", "mnli"]})
+    ledger = claims.ledger(planted(np.random.default_rng(4), {}), without)
+    assert ledger.set_index("id").verdict["squad-gains"].iloc[0].startswith("not tested (squad_v1")
+
+
+def test_an_empty_study_has_no_verdict():
+    table = planted(np.random.default_rng(5), {}).iloc[:0]
+    assert set(claims.ledger(table, STUDY).verdict) == {"undecided"}
+
+
+def test_every_claim_has_a_source_and_a_known_confidence():
+    for claim in claims.load():
+        assert claim.source and claim.published and claim.confidence in {"V", "V2", "A", "R"}
+
+
+@pytest.mark.parametrize(("low", "high", "verdict"), [(0.1, 2, "supported"), (-2, -0.1, "contradicted"), (-1, 1, "undecided")])
+def test_verdict_follows_the_interval(low, high, verdict):
+    assert claims.decide(low, high) == verdict

@@ -1,0 +1,71 @@
+import pytest
+import torch
+from safetensors import safe_open
+
+from xtools import encoder as encoders
+from xtools.problems import Problem
+
+
+def test_pairs_have_xlmr_layout(tokenizer):
+    ids = tokenizer("a", "b")["input_ids"]
+    assert ids[0] == tokenizer.cls_token_id == 0
+    assert ids[-1] == tokenizer.sep_token_id == 2
+    assert ids.count(2) == 3
+    assert tokenizer.pad_token_id == 1
+
+
+def test_save_and_load_keep_the_function(tiny, tmp_path):
+    encoders.save(tiny, tmp_path)
+    again = encoders.load(str(tmp_path))
+    ids = torch.tensor([[0, 9, 10, 2, 1, 1]])
+    assert torch.equal(tiny.hidden(ids), again.hidden(ids))
+    assert again.tokenizer("x y")["input_ids"] == tiny.tokenizer("x y")["input_ids"]
+    with safe_open(tmp_path / "model.safetensors", "pt") as file:
+        assert len(list(file.keys())) > 10
+    assert not list(tmp_path.glob("*.bin"))
+
+
+def test_half_precision_copy_is_half_the_size_and_close(tiny, tmp_path):
+    encoders.save(tiny, tmp_path / "full")
+    encoders.save(tiny, tmp_path / "half", torch.float16)
+    sizes = [(tmp_path / k / "model.safetensors").stat().st_size for k in ("full", "half")]
+    assert sizes[1] < 0.6 * sizes[0]
+    ids = torch.tensor([[0, 9, 10, 2]])
+    assert torch.allclose(tiny.hidden(ids), encoders.load(str(tmp_path / "half")).hidden(ids), atol=0.02)
+
+
+def test_padding_does_not_change_a_sentence(tiny):
+    alone, padded = torch.tensor([[0, 9, 10, 2]]), torch.tensor([[0, 9, 10, 2, 1, 1, 1]])
+    assert torch.allclose(tiny.hidden(alone), tiny.hidden(padded)[:, :4], atol=1e-5)
+
+
+def test_mean_pooling_ignores_padding(tiny):
+    hidden = torch.randn(1, 4, 8)
+    ids = torch.tensor([[0, 9, 2, 1]])
+    assert torch.allclose(encoders.pool(hidden, ids, 1, "mean"), hidden[:, :3].mean(1))
+    assert torch.equal(encoders.pool(hidden, ids, 1, "first"), hidden[:, 0])
+
+
+def test_the_same_seed_gives_the_same_weights(tokenizer):
+    a, b, c = (encoders.create(tokenizer, 1, 16, 2, 64, seed).model.state_dict() for seed in (1, 1, 2))
+    assert all(torch.equal(a[k], b[k]) for k in a)
+    assert any(not torch.equal(a[k], c[k]) for k in a)
+
+
+def test_missing_backbone_is_one_line():
+    with pytest.raises(Problem, match="nobody/nothing: cannot be loaded") as error:
+        encoders.load("nobody/nothing")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_asked_for_by_name_must_be_there():
+    with pytest.raises(Problem, match="a GPU was asked for"):
+        encoders.choose_device("cuda")
+
+
+def test_bf16_is_close_to_fp32(tiny):
+    ids = torch.tensor([[0, 9, 10, 2]])
+    full = tiny.hidden(ids)
+    tiny.precision = "bf16"
+    assert torch.allclose(full, tiny.hidden(ids), atol=0.1)

@@ -1,0 +1,106 @@
+import pytest
+import yaml
+
+from xtools import study
+from xtools.problems import Problem
+from xtools.study import ROOT, Cell
+
+
+def write(folder, **changes):
+    """params/smoke.yaml with changes; a dotted key reaches inside."""
+    values = yaml.load((ROOT / "params" / "smoke.yaml").read_text(), study.Loader)
+    for key, value in changes.items():
+        *path, last = key.split("__")
+        inside = values
+        for part in path:
+            inside = inside[part]
+        inside[last] = value
+    (folder / "bad.yaml").write_text(yaml.safe_dump(values))
+
+
+@pytest.mark.parametrize("profile", ["pocket", "smoke"])
+def test_shipped_studies_load(profile):
+    loaded = study.load(profile)
+    assert loaded.title and loaded.cells()
+
+
+def test_mirror_study_needs_its_variable(monkeypatch):
+    monkeypatch.delenv("XTOOLS_MIRROR", raising=False)
+    with pytest.raises(Problem, match=r"params/mirror.yaml: source: \$XTOOLS_MIRROR is not set"):
+        study.load("mirror")
+    monkeypatch.setenv("XTOOLS_MIRROR", "/nowhere/at/all")
+    with pytest.raises(Problem, match="no such folder"):
+        study.load("mirror")
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"recipes": ["none", "mnlj"]}, ["recipes", "mnlj", "did you mean mnli"]),
+        ({"targets": ["xnil"]}, ["targets", "xnil", "did you mean xnli"]),
+        ({"target__learning_rate": -1e-3}, ["target.learning_rate", "-0.001", "greater than 0"]),
+        ({"target__learning_rte": 1e-3}, ["target.learning_rte", "unknown key", "did you mean learning_rate"]),
+        ({"evaluaton": {}}, ["evaluaton", "unknown key", "did you mean evaluation"]),
+        ({"target__epochs": 1.5}, ["target.epochs", "1.5", "integer"]),
+        ({"target__epochs": "three"}, ["target.epochs", "three"]),
+        ({"target__tasks": {"xnli": {"epoch": 3}}}, ["tasks.xnli.epoch", "did you mean epochs"]),
+        ({"target__tasks": {"xnli": {"epochs": 0}}}, ["epochs", "greater than or equal to 1"]),
+        ({"backbones": {"tiny": {"layers": 2, "hidden": 30, "heads": 4}}}, ["backbones.tiny", "multiple of heads"]),
+        ({"backbones": {"tiny": {}}}, ["backbones.tiny", "give load"]),
+        ({"languages": ["qaa", "qaz"]}, ["languages", "qaz", "did you mean"]),
+        ({"seeds": [0, 0]}, ["seeds", "twice"]),
+        ({"seeds": []}, ["seeds"]),
+        ({"pretraining": None}, ["pretraining", "missing"]),
+        ({"intermediate": None}, ["intermediate", "missing"]),
+        ({"source": "/nowhere"}, ["source", "/nowhere", "no such folder"]),
+    ],
+)
+def test_bad_parameters_are_one_clear_line(tmp_path, changes, told):
+    write(tmp_path, **changes)
+    with pytest.raises(Problem) as error:
+        study.load("bad", tmp_path)
+    message = str(error.value)
+    assert "\n" not in message
+    assert all(word in message for word in ["bad.yaml", *told]), message
+
+
+def test_missing_and_broken_files(tmp_path):
+    with pytest.raises(Problem, match="no such study; did you mean pocket"):
+        study.load("poket")
+    (tmp_path / "broken.yaml").write_text("title: [")
+    with pytest.raises(Problem, match=r"broken.yaml, line \d+: not valid YAML"):
+        study.load("broken", tmp_path)
+    (tmp_path / "empty.yaml").write_text("")
+    with pytest.raises(Problem, match="must hold keys"):
+        study.load("empty", tmp_path)
+
+
+def test_numbers_written_with_an_exponent_are_numbers(tmp_path):
+    (tmp_path / "x.yaml").write_text((ROOT / "params/smoke.yaml").read_text().replace("learning_rate: 1e-3", "learning_rate: 5e-4"))
+    assert study.load("x", tmp_path).target.learning_rate == 5e-4
+
+
+def test_the_grid_is_every_combination_once():
+    loaded = study.load("pocket")
+    cells = loaded.cells()
+    assert len(cells) == len(set(cells)) == len({c.name for c in cells})
+    b, s, r, t = len(loaded.backbones), len(loaded.seeds), len(loaded.recipes), len(loaded.targets)
+    phases = [c.phase for c in cells]
+    assert phases.count("target") == b * s * r * t
+    assert phases.count("intermediate") == b * s * (r - 1)
+    assert phases.count("backbone") == b * s
+    for i, cell in enumerate(cells):
+        assert cell.upstream is None or cell.upstream in cells[:i], "upstream cells come first"
+
+
+def test_what_a_cell_starts_from():
+    assert Cell("s", "target", "b", "mnli", "xnli", 1).upstream == Cell("s", "intermediate", "b", "mnli", seed=1)
+    assert Cell("s", "target", "b", "none", "xnli", 1).upstream == Cell("s", "backbone", "b", seed=1)
+    assert Cell("s", "backbone", "b", seed=1).upstream is None
+
+
+def test_exceptions_per_task():
+    loaded = study.load("smoke")
+    phase = loaded.target.model_copy(update={"tasks": {"xnli": {"epochs": 9}}})
+    assert phase.for_task("xnli").epochs == 9
+    assert phase.for_task("xquad").epochs == loaded.target.epochs

@@ -1,0 +1,94 @@
+
+import pytest
+import torch
+
+from xtools import training
+from xtools.training import Stream, plan_steps, rate_at, train
+
+
+def problem(seed=0):
+    """A small regression with dropout, whose loss needs random numbers."""
+    torch.manual_seed(seed)
+    model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Dropout(0.5), torch.nn.Linear(8, 1))
+    x, y = torch.randn(64, 4), torch.randn(64, 1)
+    return model, Stream("toy", [1] * 64, lambda batch: (model(x[batch]) - y[batch]).square().mean())
+
+
+def test_the_loss_falls(settings):
+    model, stream = problem()
+    curve = train(model, [stream], settings.model_copy(update={"epochs": 30, "learning_rate": 1e-2}), 0)
+    assert curve["loss"][-1] < 0.8 * curve["loss"][0]
+    assert curve["step"][-1] == curve["steps"] == 30 * 8
+
+
+@pytest.mark.parametrize("stop", [1, 5, 8, 13])
+def test_resumed_equals_uninterrupted(settings, tmp_path, monkeypatch, stop):
+    whole, stream = problem()
+    expected = train(whole, [stream], settings, seed=7)
+
+    class Interrupted(Exception):
+        pass
+
+    parts, stream = problem()
+    path = tmp_path / "checkpoint.safetensors"
+    write = training.write_checkpoint
+
+    def write_and_stop(path, modules, optimizer, losses, step):
+        write(path, modules, optimizer, losses, step)
+        if step == stop:
+            raise Interrupted
+
+    monkeypatch.setattr(training, "write_checkpoint", write_and_stop)
+    with pytest.raises(Interrupted):
+        train(parts, [stream], settings, 7, path, save_every=0)
+    monkeypatch.undo()
+    again, stream = problem(seed=99)  # other weights: all must come from the checkpoint
+    inputs = problem()[1]
+    again_stream = Stream("toy", inputs.lengths, _with_model(again))
+    assert train(again, [again_stream], settings, 7, path) == expected
+    assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), again.state_dict().values(), strict=True))
+    assert not path.exists()
+
+
+def _with_model(model):
+    torch.manual_seed(0)
+    torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Dropout(0.5), torch.nn.Linear(8, 1))
+    x, y = torch.randn(64, 4), torch.randn(64, 1)
+    return lambda batch: (model(x[batch]) - y[batch]).square().mean()
+
+
+def test_multi_task_steps_are_proportional_to_capped_size():
+    streams = [Stream("big", [1] * 1000, None), Stream("small", [1] * 100, None)]
+    steps = plan_steps(streams, 10, epochs=2, seed=0, cap=300)
+    assert [sum(len(b) for i, b in steps if i == k) for k in (0, 1)] == [600, 200]
+    assert {i for i, _ in steps[:15]} == {0, 1}, "tasks must be mixed"
+    assert steps != plan_steps(streams, 10, epochs=2, seed=1, cap=300)
+
+
+def test_rate_warms_up_and_decays_to_nearly_zero(settings):
+    rates = [rate_at(step, 100, settings) for step in range(100)]
+    assert rates[0] < rates[5] < max(rates) == pytest.approx(settings.learning_rate)
+    assert rates[-1] < 0.02 * settings.learning_rate
+
+
+def test_embeddings_of_absent_tokens_stay_untouched(tiny, settings):
+    from xtools.pretraining import masked_lm_stream
+
+    documents = [[0, 10, 11, 12, 2]] * 16
+    table = tiny.model.base_model.embeddings.word_embeddings
+    stream = masked_lm_stream(tiny, documents, 0.3)
+    tiny.model.lm_head.decoder.weight = torch.nn.Parameter(table.weight.detach().clone())  # untie: only look-ups touch the table
+    before = table.weight.detach().clone()
+    train(tiny.model.base_model, [Stream("mlm", stream.lengths, stream.loss)], settings, 0)
+    changed = (table.weight != before).any(1)
+    assert changed[[0, 2]].all()
+    assert changed.sum() < 60, "rows of tokens that never came must not change"
+
+
+def test_checkpoint_is_whole_or_absent(settings, tmp_path, monkeypatch):
+    model, stream = problem()
+    path = tmp_path / "checkpoint.safetensors"
+    monkeypatch.setattr(training, "save_file", lambda tensors, file, meta: (file.write_bytes(b"half"), 1 / 0))
+    with pytest.raises(ZeroDivisionError):
+        train(model, [stream], settings, 0, path, save_every=0)
+    assert not path.exists()
