@@ -36,9 +36,14 @@ measured = timing.measure(encoder, features, run.study.timing.repetitions)
 plots.frame(timing.summary(measured), "Cost of inference (median over repetitions, and their range)")
 
 # %% [markdown]
+# Longer inputs cost more. If the points lie on a line, time follows the tokens; if they are flat, most of it is fixed cost per call.
+
+# %%
+plots.latency_by_length([timing.length(f) for f in features], timing.single_stream(encoder, features), backbone)
+
+# %% [markdown]
 # FLOPs follow from the architecture and the lengths alone (the formula stands in `xtools/timing.py`); time is this machine's.
 
 # %%
-run.save(
-    {"gflops_per_example": measured.pop("gflops_per_example"), "examples": len(features), "precision": encoder.precision, "times": measured}
-)
+exact = {"gflops_per_example": measured.pop("gflops_per_example"), "examples": len(features), "precision": encoder.precision}
+run.save(exact | {"times": measured})

@@ -1,16 +1,20 @@
 import os
+import shutil
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
-from types import SimpleNamespace
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test may reach for the network
+os.environ["HF_DATASETS_CACHE"] = tempfile.mkdtemp(prefix="xtools-test-cache-")
 
 import pytest
 import torch
 
 from xtools import encoder as encoders
 from xtools.sources import world
-from xtools.study import Training
+from xtools.study import ROOT, Training
 
 torch.set_num_threads(1)
 
@@ -60,6 +64,44 @@ def parquet_root(tmp_path):
     return write
 
 
-@pytest.fixture
-def namespace():
-    return SimpleNamespace
+class Project:
+    """A copy of the project in a folder of its own, and a way to run its commands as a user does."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        for name in ("xtools", "notebooks", "params", "Snakefile", "pyproject.toml", "requirements.lock"):
+            source = ROOT / name
+            copy = shutil.copytree if source.is_dir() else shutil.copy
+            copy(source, folder / name, **({"ignore": shutil.ignore_patterns("__pycache__", "*.ipynb")} if source.is_dir() else {}))
+
+    def run(self, *words: str, **environment: str) -> subprocess.CompletedProcess:
+        """`python -m xtools WORDS` in the copy."""
+        env = os.environ | {"PYTHONPATH": str(self.folder)} | environment
+        command = [sys.executable, "-m", "xtools", *words]
+        return subprocess.run(command, cwd=self.folder, env=env, capture_output=True, text=True, timeout=500)
+
+    def write_study(self, name: str, like: str = "smoke", **changes) -> None:
+        """params/<name>.yaml: another study with some top-level values changed."""
+        import yaml
+
+        from xtools import study
+
+        values = yaml.load((self.folder / "params" / f"{like}.yaml").read_text(), study.Loader) | changes
+        (self.folder / "params" / f"{name}.yaml").write_text(yaml.safe_dump(values))
+
+    def records(self, study: str) -> dict[str, Path]:
+        return {path.parent.name: path for path in (self.folder / "runs" / study).glob("*/*/record.json")}
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory):
+    return Project(tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture(scope="session")
+def micro(project):
+    """A small study, run to its end: (project, what the command printed)."""
+    project.write_study("micro", seeds=[0], recipes=["none", "mnli"], targets=["xnli", "udpos", "tatoeba"])
+    done = project.run("study", "micro")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return project, done.stdout

@@ -1,5 +1,6 @@
 """Rows from the Hugging Face Hub, or from a local folder in its layout (<owner>/<name>/<config>/*.parquet): only the root differs."""
 
+import hashlib
 import random
 from pathlib import Path
 
@@ -19,14 +20,24 @@ def load(source: str, repo: str, config: str, split: str) -> datasets.Dataset:
     """
     where = f"{repo} ({config}, {split})"
     root = repo if source == "hub" else str(Path(source, repo))
+    cache = None if source == "hub" else local_cache(Path(root))
     if source != "hub" and not Path(root).is_dir():
         raise Problem(f"{where}: not in {source}; put it there in the Hub's layout, or take the target or language out of the study")
     try:
-        return datasets.load_dataset(root, config, split=split)
+        return datasets.load_dataset(root, config, split=split, cache_dir=cache)
     except (ValueError, FileNotFoundError, ConnectionError) as error:
         raise Problem(f"{where}: cannot be loaded: {_line(error)}") from error
     except datasets.exceptions.DatasetGenerationError as error:
         raise Problem(f"{where}: a file is damaged or cut short ({_line(error.__cause__ or error)}); fetch it again") from error
+
+
+def local_cache(root: Path) -> str:
+    """A cache folder of its own for each state of a local data set: the library's own cache tells neither folders of one name apart nor
+    a file from what it held before."""
+    digest = hashlib.sha256(str(root.resolve()).encode())
+    for path in sorted(root.rglob("*")):
+        digest.update(f"{path} {path.stat().st_size} {path.stat().st_mtime_ns}".encode())
+    return str(Path(datasets.config.HF_DATASETS_CACHE, "local", digest.hexdigest()[:16]))
 
 
 def _line(error: BaseException) -> str:

@@ -1,0 +1,154 @@
+"""The study end to end, as a user runs it: in a copy of the project, with real kernels, papermill and Snakemake."""
+
+import json
+import re
+
+import pytest
+
+
+def without_times(path):
+    return {k: v for k, v in json.loads(path.read_text()).items() if k != "times"}
+
+
+def test_a_study_ends_with_its_answer_and_the_reports_path(micro):
+    project, printed = micro
+    lines = printed.strip().splitlines()
+    assert lines[-1] == "report: runs/micro/report.html"
+    assert "the best recipe for tiny is mnli" in lines[-2]
+    assert (project.folder / "runs/micro/report.html").stat().st_size < 5_000_000
+    assert len(project.records("micro")) == 10
+    assert re.search(r"\[9/9\] .*left", printed)
+
+
+def test_every_executed_notebook_is_a_page(micro):
+    project, _ = micro
+    for record in project.records("micro").values():
+        page = (record.parent / "notebook.html").read_text()
+        assert "<h1" in page and "https://" not in page and "<script" not in page
+        assert len(page) < 2_000_000
+    page = (project.folder / "runs/micro/target/target-tiny-mnli-xnli-s0/notebook.html").read_text()
+    assert "training loss" in page or "<img" in page
+    assert "entailment" in page, "predictions stand beside gold answers"
+
+
+def test_a_finished_study_starts_nothing_and_says_so_at_once(micro):
+    project, _ = micro
+    before = {name: path.stat().st_mtime_ns for name, path in project.records("micro").items()}
+    import time
+
+    start = time.monotonic()
+    again = project.run("study", "micro")
+    assert time.monotonic() - start < 3
+    assert "nothing to do" in again.stdout
+    assert {name: path.stat().st_mtime_ns for name, path in project.records("micro").items()} == before
+
+
+def test_a_deleted_record_is_the_only_one_run_again_and_comes_out_equal(micro):
+    project, _ = micro
+    paths = project.records("micro")
+    stamps = {name: path.stat().st_mtime_ns for name, path in paths.items()}
+    victim = "target-tiny-mnli-xnli-s0"
+    before = without_times(paths[victim])
+    paths[victim].unlink()
+    again = project.run("study", "micro")
+    assert again.returncode == 0
+    after = project.records("micro")
+    assert {name for name in after if after[name].stat().st_mtime_ns != stamps[name]} == {victim, "report"}
+    assert without_times(after[victim]) == before
+
+
+def test_the_same_parameters_give_the_same_records(micro):
+    project, _ = micro
+    project.write_study("micro2", like="micro")
+    assert project.run("study", "micro2").returncode == 0
+    first, second = project.records("micro"), project.records("micro2")
+    for name in set(first) - {"report"}:
+        a, b = without_times(first[name]), without_times(second[name])
+        assert a["result"] == b["result"], name
+
+
+def test_a_cell_that_fails_leaves_the_rest_and_is_listed(project, parquet_root):
+    def nli(label, i):
+        return {"premise": f"premise {i}", "hypothesis": f"hypothesis {i}", "label": label}
+
+    good = [nli(i % 3, i) for i in range(40)]
+    parquet_root("nyu-mll/glue", "mnli", {"train": good, "validation_matched": good})
+    parquet_root("facebook/xnli", "en", {"validation": good, "test": good})
+    parquet_root("facebook/xnli", "de", {"validation": good, "test": [nli(7, 0)]})
+    tatoeba = [{"source_sentence": f"Satz {i}\n", "target_sentence": f"sentence {i}\n"} for i in range(20)]
+    root = parquet_root("google/xtreme", "tatoeba.deu", {"validation": tatoeba})
+    pretraining = {"documents": 100, "vocabulary": 300, "epochs": 1, "batch_size": 16, "max_length": 64, "learning_rate": 1e-3}
+    project.write_study(
+        "broken",
+        source=str(root),
+        source_language="en",
+        languages={"xnli": ["en", "de"], "tatoeba": ["de"]},
+        seeds=[0],
+        recipes=["none"],
+        targets=["xnli", "tatoeba"],
+        pretraining=pretraining,
+    )
+    done = project.run("study", "broken")
+    assert done.returncode == 1
+    assert "failed: target-tiny-none-xnli-s0: xnli test de, row 0: label 7 is outside 0..2" in done.stdout
+    assert "1 of 4 cells failed" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+    there = project.records("broken")
+    assert "target-tiny-none-tatoeba-s0" in there and "target-tiny-none-xnli-s0" not in there
+    failed = project.folder / "runs/broken/target/target-tiny-none-xnli-s0"
+    assert "outside 0..2" in (failed / "notebook.html").read_text()
+    report = (project.folder / "runs/broken/report.html").read_text()
+    assert "target-tiny-none-xnli-s0" in report and "–" in report
+    # the cause mended, only what is missing runs
+    parquet_root("facebook/xnli", "de", {"validation": good, "test": good})
+    again = project.run("study", "broken")
+    assert again.returncode == 0, again.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "environment", "told"),
+    [
+        (["study", "poket"], {}, "params/poket.yaml: no such study; did you mean pocket?"),
+        (["study", "mirror"], {"XTOOLS_MIRROR": ""}, "params/mirror.yaml: source"),
+        (["study", "mirror"], {"XTOOLS_MIRROR": "/nowhere"}, "no such folder"),
+    ],
+)
+def test_a_users_mistake_is_one_line_and_status_2(project, words, environment, told):
+    done = project.run(*words, **environment)
+    assert done.returncode == 2
+    assert told in done.stderr and len(done.stderr.strip().splitlines()) == 1
+    assert not (project.folder / "runs" / words[1]).exists(), "nothing may be written"
+
+
+def test_two_runs_of_one_study_do_not_meet(micro):
+    import fcntl
+
+    project, _ = micro
+    next(iter(project.records("micro").values())).unlink()
+    with open(project.folder / "runs/micro/lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        done = project.run("study", "micro")
+    assert done.returncode == 2 and "another run" in done.stderr
+    assert project.run("study", "micro").returncode == 0
+
+
+def test_a_killed_kernel_is_a_failed_cell(project):
+    text = (project.folder / "notebooks/3_target.py").read_text()
+    deadly = text.replace("# %%\nmodel = ", "# %%\nimport os, signal\n\nos.kill(os.getpid(), signal.SIGKILL)\nmodel = ", 1)
+    assert deadly != text
+    (project.folder / "notebooks/3_target.py").write_text(deadly)
+    project.write_study("killed", seeds=[0], recipes=["none"], targets=["xnli"])
+    try:
+        done = project.run("study", "killed")
+    finally:
+        (project.folder / "notebooks/3_target.py").write_text(text)
+    assert done.returncode == 1
+    assert "its kernel died" in done.stdout
+    assert "target-tiny-none-xnli-s0" not in project.records("killed")
+
+
+def test_plan_runs_nothing(project):
+    done = project.run("plan", "smoke")
+    assert done.returncode == 0
+    assert re.search(r"target\s+48 cells\s+48 to run", done.stdout)
+    assert not (project.folder / "runs/smoke").exists()

@@ -1,0 +1,54 @@
+import re
+
+import jupytext
+import pytest
+
+from xtools import notebooks
+from xtools.study import ROOT
+
+PAGES = sorted((ROOT / "notebooks").glob("*.py"))
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda p: p.stem)
+def test_text_survives_the_way_through_a_notebook(path):
+    text = path.read_text()
+    again = jupytext.writes(jupytext.reads(text, "py:percent"), "py:percent")
+
+    def cells(source):
+        return source.split("# %%", 1)[1]
+
+    assert cells(again) == cells(text)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda p: p.stem)
+def test_a_typed_and_commented_parameters_cell_and_short_cells(path):
+    notebook = jupytext.read(path)
+    code = [c for c in notebook.cells if c.cell_type == "code"]
+    parameters = [c for c in code if "parameters" in c.metadata.get("tags", [])]
+    assert len(parameters) == 1
+    for line in parameters[0].source.splitlines():
+        assert re.fullmatch(r"\w+: (str|int|float|bool) = .+  # .+", line), line
+    assert all(len(c.source.splitlines()) <= 9 for c in code)
+    assert sum(c.cell_type == "markdown" for c in notebook.cells) >= 3
+
+
+def test_no_derived_notebook_is_kept():
+    import subprocess
+
+    tracked = subprocess.run(["git", "-C", str(ROOT), "ls-files", "*.ipynb"], capture_output=True, text=True)
+    assert tracked.stdout == ""
+
+
+def test_a_page_cannot_run_or_load_anything(tmp_path):
+    import nbformat
+
+    evil = '<script>alert(1)</script><img src="http://x/y.png" onerror="alert(1)"><b onclick="x()">bold</b><table><tr><td>kept</td></tr></table>'
+    output = nbformat.v4.new_output("display_data", {"text/html": evil, "application/javascript": "alert(1)"})
+    cell = nbformat.v4.new_code_cell("1", outputs=[output], execution_count=1)
+    markdown = nbformat.v4.new_markdown_cell("# Title\n\n[link](http://example.org) <script>alert(2)</script>")
+    nbformat.write(nbformat.v4.new_notebook(cells=[markdown, cell]), tmp_path / "n.ipynb")
+    notebooks.page(tmp_path / "n.ipynb", tmp_path / "n.html", "a <title>")
+    page = (tmp_path / "n.html").read_text()
+    assert "kept" in page and "Title" in page
+    assert not re.search(r"<script|onerror=|onclick=|https?://|<link|<iframe", page)
+    assert "a &lt;title&gt;" in page
