@@ -39,8 +39,10 @@ backbones: .venv/lock ## make the published backbones again where they are missi
 calibrate: .venv/lock ## sweep the microworld's task sizes and print the table
 	@$(RUN) calibrate $(OPTIONS)
 
-lab: .venv/lock ## open JupyterLab on the notebooks
-	@.venv/bin/jupyter lab --notebook-dir . notebooks
+lab: .venv/lock ## open JupyterLab; a double click on notebooks/*.py opens it as a notebook
+	@mkdir -p .venv/share/jupyter/lab/settings
+	@echo '{"@jupyterlab/docmanager-extension:plugin": {"defaultViewers": {"python": "Jupytext Notebook"}}}' > .venv/share/jupyter/lab/settings/overrides.json
+	@.venv/bin/jupyter lab --notebook-dir=. notebooks/explore.py
 
 test: .venv/lock ## run the tests
 	@.venv/bin/python -m pytest

@@ -56,4 +56,4 @@ plots.scores_by_language({k: 100 * v for k, v in fertility.items()}, "sub-words 
 plots.frame(pretraining.guesses(encoder, backbones.sample_texts(run.study, 2)), "Masked tokens and the encoder's first guess")
 
 # %%
-run.save({"card": card, "fertility": fertility})
+run.save({"card": card})

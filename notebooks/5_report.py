@@ -94,6 +94,16 @@ shown = cost.drop_duplicates("backbone")[["backbone", "latency", "throughput", "
 plots.frame(shown.set_axis(["backbone", "latency (ms)", "examples/s", "GFLOPs per example"], axis=1), "Cost per backbone")
 
 # %% [markdown]
+# ## Can this study answer?
+#
+# A generated world must leave room for effects: source scores neither at the floor nor at the ceiling, transfer that gets worse with the
+# distance of a language, and an encoder's size that matters.
+
+# %%
+made = run.study.source == "microworld"
+plots.frame(report.world_checks(run.study, table), run.study.name) if made else print("Real rows: nothing was generated.")
+
+# %% [markdown]
 # ## Ledger of claims
 #
 # Each claim is decided from the records by a test in `xtools/claims.py`: supported when the whole interval lies on the claim's side,

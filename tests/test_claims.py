@@ -29,7 +29,9 @@ def verdicts(table):
 
 
 def test_planted_gains_are_found():
-    found = verdicts(planted(np.random.default_rng(0), {("mnli", "*"): 10, ("squad_v1", "*"): -10, ("all", "*"): 20, ("all", "tatoeba"): 40}))
+    found = verdicts(
+        planted(np.random.default_rng(0), {("mnli", "*"): 10, ("squad_v1", "*"): -10, ("all", "*"): 20, ("all", "tatoeba"): 40})
+    )
     assert found["mnli-gains"] == "supported"
     assert found["squad-gains"] == "contradicted"
     assert found["multi-task-best"] == "supported"

@@ -152,3 +152,19 @@ def test_plan_runs_nothing(project):
     assert done.returncode == 0
     assert re.search(r"target\s+48 cells\s+48 to run", done.stdout)
     assert not (project.folder / "runs/smoke").exists()
+
+
+def test_a_cell_runs_by_hand_without_a_server(micro):
+    """As on a cluster's compute node."""
+    import os
+    import subprocess
+    import sys
+
+    project, _ = micro
+    victim = project.records("micro")["target-tiny-none-tatoeba-s0"]
+    before = without_times(victim)
+    victim.unlink()
+    environment = {k: v for k, v in os.environ.items() if k != "XTOOLS_WARM"} | {"PYTHONPATH": str(project.folder)}
+    command = [sys.executable, "-m", "xtools.warm", "micro", "target-tiny-none-tatoeba-s0"]
+    subprocess.run(command, cwd=project.folder, env=environment, check=True, capture_output=True)
+    assert without_times(victim) == before

@@ -36,7 +36,9 @@ def test_report_fits_its_window(micro, tmp_path, width):
     project, _ = micro
     page = tmp_path / "probe.html"
     text = (project.folder / "runs/micro/report.html").read_text()
-    probe = "<script>document.title = document.documentElement.scrollWidth + ' ' + [...document.images].every(i => i.naturalWidth > 0)</script>"
+    probe = (
+        "<script>document.title = document.documentElement.scrollWidth + ' ' + [...document.images].every(i => i.naturalWidth > 0)</script>"
+    )
     page.write_text(text.replace("</body>", probe + "</body>"))
     dom = chromium(page, tmp_path, "--dump-dom", f"--window-size={max(width, 500)},900").stdout
     wide, images = re.search(r"<title>(\d+) (true|false)</title>", dom).groups()
@@ -59,3 +61,21 @@ def test_report_is_rebuilt_from_records_alone(micro):
     (project.folder / "runs/micro/report.html").unlink()
     done = project.run("report", "micro")
     assert done.returncode == 0 and (project.folder / "runs/micro/report.html").exists()
+
+
+@pytest.mark.parametrize(("slope", "level", "holds"), [(-30, {"small": 60, "large": 80}, "yes"), (30, {"small": 98, "large": 98}, "no")])
+def test_world_checks_see_what_was_planted(slope, level, holds):
+    import pandas as pd
+
+    from xtools import report, study
+    from xtools.sources import world
+
+    loaded, rows = study.load("pocket"), []
+    for backbone in loaded.backbones:
+        for target in loaded.targets:
+            for seed in loaded.seeds:
+                key = {"backbone": backbone, "recipe": "none", "target": target, "seed": seed, "n": 1, "metric": "m"}
+                rows.append(key | {"split": "dev", "language": "qaa", "score": level[backbone] + seed})
+                for code, language in world.LANGUAGES.items():
+                    rows.append(key | {"split": "test", "language": code, "score": level[backbone] + slope * language.distance + seed})
+    assert report.world_checks(loaded, pd.DataFrame(rows)).holds.tolist() == [holds] * 3

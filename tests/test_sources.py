@@ -6,7 +6,9 @@ from datasets import ClassLabel, Features, Value
 from xtools import sources, study, tasks
 from xtools.problems import Problem
 
-NLI = Features({"premise": Value("string"), "hypothesis": Value("string"), "label": ClassLabel(names=["entailment", "neutral", "contradiction"])})
+NLI = Features(
+    {"premise": Value("string"), "hypothesis": Value("string"), "label": ClassLabel(names=["entailment", "neutral", "contradiction"])}
+)
 
 
 def nli(label=0, premise="a "):
@@ -83,7 +85,7 @@ def test_a_file_cut_in_half_is_told(parquet_root):
 
 def test_missing_data_set_config_and_split_are_told(parquet_root):
     root = str(parquet_root("facebook/xnli", "en", {"validation": [nli()]}, NLI))
-    with pytest.raises(Problem, match="nyu-mll/glue .*not in"):
+    with pytest.raises(Problem, match=r"nyu-mll/glue .*not in"):
         sources.rows(root, tasks.get("mnli"), "train", "en")
     with pytest.raises(Problem, match=r"facebook/xnli \(de, validation\): cannot be loaded"):
         sources.rows(root, tasks.get("xnli"), "dev", "de")

@@ -91,7 +91,7 @@ def backbone_name(made: Encoder) -> str:
 def _evaluation_rows(study: Study, n: int) -> dict[str, list[dict]]:
     """The first `n` test rows of the first target in each of its languages."""
     task = tasks.get(study.targets[0])
-    return {lang: sources.rows(expand(study.source), task, "test", lang, n) for lang in study.languages_of(task.name)}
+    return {lang: sources.read(expand(study.source), task, "test", lang, n) for lang in study.languages_of(task.name)}
 
 
 def fertility(made: Encoder, study: Study, n: int = 200) -> dict[str, float]:

@@ -192,7 +192,8 @@ def run_cells(loaded, entries: dict, todo: list[str], cores: int, address: str, 
     log = loaded.folder / "snakemake.log"
     environment = os.environ | {ADDRESS: address, "PYTHONPATH": str(ROOT)}
     if "--executor" in engine:
-        environment.pop(ADDRESS)  # a cluster's nodes cannot reach this machine's server
+        for name in (ADDRESS, "JUPYTER_RUNTIME_DIR"):
+            environment.pop(name)  # a cluster's nodes reach neither this machine's server nor its folder for sockets
     with open(log, "w") as file:
         process = subprocess.Popen(command, env=environment, stdout=file, stderr=subprocess.STDOUT, start_new_session=True)
         try:

@@ -4,8 +4,10 @@ import datetime
 
 import numpy as np
 import pandas as pd
+from scipy.stats import spearmanr
 
 from xtools import records, stats
+from xtools.sources import world
 from xtools.study import Study
 
 
@@ -138,6 +140,33 @@ def cost_frame(study: Study, table: pd.DataFrame) -> pd.DataFrame:
             )
     costs = pd.DataFrame(rows, columns=["backbone", "latency", "throughput", "gflops"])
     return averages.merge(costs, on="backbone")
+
+
+def world_checks(study: Study, table: pd.DataFrame) -> pd.DataFrame:
+    """Whether the microworld can answer at all: room in the source scores, transfer graded by distance, size that matters."""
+    means = table.groupby(["backbone", "recipe", "target", "split", "language"]).score.mean().reset_index()
+    dev = means[means.split == "dev"].score
+    none = means[(means.split == "test") & (means.recipe == "none") & (means.language != study.source_language)]
+    by_language = none.groupby("language").score.mean()
+    rich = [code for code in by_language.index if world.LANGUAGES[code].share == 1]
+    distance = [world.LANGUAGES[code].distance for code in rich]
+    rank = spearmanr(distance, by_language[rich]).statistic if len(rich) > 2 else np.nan
+    averages = stats.complete(stats.task_scores(table), study.targets)
+    sizes = stats.summarize(averages[averages.recipe == "none"], ["backbone"], "score").set_index("backbone")
+    first, last = (sizes.loc[b] if b in sizes.index else None for b in (next(iter(study.backbones)), list(study.backbones)[-1]))
+    apart = first is not None and last is not None and first.high < last.low
+    size = [stats.show(x["mean"], x.low, x.high) if x is not None else "–" for x in (first, last)]
+    checks = [
+        (
+            "source development scores, mean over seeds",
+            "between 60 and 97",
+            f"{dev.min():.1f} to {dev.max():.1f}",
+            dev.between(60, 97).all() and len(dev),
+        ),
+        ("rank correlation of zero-shot score with distance", "below 0", f"{rank:.2f} over {len(rich)} languages", rank < 0),
+        ("average of the first and the last backbone", "intervals apart", " and ".join(size), apart),
+    ]
+    return pd.DataFrame([(a, b, c, "yes" if d else "no") for a, b, c, d in checks], columns=["check", "wanted", "measured", "holds"])
 
 
 def ledger_frame(ledger: pd.DataFrame) -> pd.DataFrame:

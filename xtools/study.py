@@ -206,7 +206,7 @@ class Cell:
 
     @property
     def name(self) -> str:
-        parts = [self.phase, self.backbone, self.recipe, self.target, f"s{self.seed}"]
+        parts = [self.phase, self.backbone, self.recipe, self.target, f"s{self.seed}" if self.backbone else ""]
         return "-".join(part for part in parts if part)
 
     @property
@@ -235,7 +235,7 @@ def expand(source: str) -> str:
     if source in ("microworld", "hub"):
         return source
     folder = os.path.expandvars(source)
-    if "$" in folder:
+    if "$" in folder or not folder:
         raise Problem(f"source: {source} is not set; set it to a folder in the Hub's layout (owner/name/config/*.parquet)")
     if not Path(folder).is_dir():
         raise Problem(f"source: {folder}: no such folder; it must hold data sets in the Hub's layout (owner/name/config/*.parquet)")

@@ -13,17 +13,21 @@ def rows(source: str, task: Task, split: str, language: str, n: int | None = Non
 
     Raises Problem when the split cannot be had, is empty, or holds a label outside its range.
     """
-    if source == "microworld":
-        if n is None:
-            raise Problem(f"{task.name}: the microworld has no end; say how many {split} examples to take")
-        # Tasks that share a maker share its training rows, as XNLI trains on MNLI's; evaluation rows are each task's own.
-        found = microworld.rows(task.world, split if split == "train" else f"{task.name}-{split}", language, n)
-    else:
-        from xtools.sources import hub
-
-        found = hub.rows(source, task, split, language, n)
+    found = read(source, task, split, language, n)
     check(found, task, f"{task.name} {split} {language}")
     return found
+
+
+def read(source: str, task: Task, split: str, language: str, n: int | None = None) -> list[dict]:
+    """As `rows`, for their text alone: labels are not checked."""
+    if source != "microworld":
+        from xtools.sources import hub
+
+        return hub.rows(source, task, split, language, n)
+    if n is None:
+        raise Problem(f"{task.name}: the microworld has no end; say how many {split} examples to take")
+    # Tasks that share a maker share its training rows, as XNLI trains on MNLI's; evaluation rows are each task's own.
+    return microworld.rows(task.world, split if split == "train" else f"{task.name}-{split}", language, n)
 
 
 def check(found: list[dict], task: Task, where: str) -> None:
