@@ -5,6 +5,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -28,15 +29,21 @@ POLL = 0.2  # seconds between looks at the records
 
 
 def inputs(profile: str) -> str:
-    """Hash of every file that a study's cells could depend on: its parameters, the code, the notebooks, the backbones.
+    """Hash of every file that a study's cells could depend on: its parameters, the code, the notebooks, the backbones, a data folder.
 
     It is compared before anything heavy is imported, so that a finished study says so at once.
     """
-    digest = hashlib.sha256(os.environ.get("XTOOLS_MIRROR", "").encode())
+    parameters = ROOT / "params" / f"{profile}.yaml"
     patterns = ("params/claims.yaml", "Snakefile", "xtools/**/*.py", "notebooks/*.py", "backbones/*/*")
-    for path in sorted([ROOT / "params" / f"{profile}.yaml", *(p for pattern in patterns for p in ROOT.glob(pattern))]):
+    digest = hashlib.sha256()
+    for path in sorted([parameters, *(p for pattern in patterns for p in ROOT.glob(pattern))]):
         if path.is_file():
             digest.update(str(path.relative_to(ROOT)).encode() + path.read_bytes())
+    if parameters.exists():
+        source = re.search(r"^source: *[\"']?([^\s\"'#]+)", parameters.read_text(), re.M)
+        folder = Path(os.path.expandvars(source[1])) if source else Path()
+        for path in sorted(folder.rglob("*")) if folder.is_absolute() else ():
+            digest.update(f"{path} {path.stat().st_size} {path.stat().st_mtime_ns}".encode())
     return digest.hexdigest()
 
 
