@@ -25,7 +25,7 @@ seed: int = 0  # names the whole chain, pretraining included
 folder: str = ""  # where the grid keeps what this notebook makes; empty: nothing is written
 
 # %%
-from xtools import cells, finetuning, plots
+from xtools import cells, examples, finetuning, plots
 
 run = cells.start(study, "intermediate", backbone, recipe, seed=seed, folder=folder)
 encoder = run.load_encoder()
@@ -36,7 +36,7 @@ print(f"{run.study.title}: {backbone}, seed {seed}, on " + ", ".join(f"{len(rows
 # A training example of each task, as the encoder's tokenizer will get it:
 
 # %%
-plots.frame(finetuning.sample(data), "First training example")
+plots.frame(examples.table([(name, task, rows, None) for name, (task, rows) in data.items()], n=1), "First training example")
 
 # %%
 heads, curve = finetuning.fine_tune(encoder, data, run.study.intermediate.for_task(recipe), seed, run.checkpoint)
@@ -46,14 +46,15 @@ plots.learning_curve(curve, f"{backbone} on {recipe}")
 # Did it learn the task? Scores on the source language's development set, above chance or not:
 
 # %%
-scores, predictions = finetuning.development_scores(encoder, heads, run.study, data, run.study.intermediate)
+scores, predictions = finetuning.development_scores(encoder, heads, run.study, data)
 plots.frame(finetuning.score_frame(scores), "Development scores (%)")
 
 # %% [markdown]
 # A few predictions beside the gold answers.
 
 # %%
-plots.frame(finetuning.examples(run.study, predictions), "Predictions on development examples")
+shown = [(name, task, finetuning.development_rows(run.study, task), predictions[name]) for name, (task, _) in data.items()]
+plots.frame(examples.table(shown), "Predictions on development examples")
 
 # %% [markdown]
 # The encoder, without the heads, is what the targets start from.

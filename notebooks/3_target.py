@@ -26,7 +26,7 @@ seed: int = 0  # names the whole chain, pretraining included
 folder: str = ""  # where the grid keeps what this notebook makes; empty: nothing is written
 
 # %%
-from xtools import cells, plots, scoring, targets
+from xtools import cells, examples, plots, scoring, targets
 
 run = cells.start(study, "target", backbone, recipe, target, seed, folder)
 encoder = run.load_encoder()
@@ -53,7 +53,8 @@ print(f"transfer gap {gap:.1f} points" if gap is not None else "no source-langua
 # A few predictions beside the gold answers, in the first and in the last language.
 
 # %%
-plots.frame(targets.examples(model.task, rows, predictions), "Predictions on test examples")
+shown = [(language, model.task, rows[language], predictions[language]) for language in (next(iter(rows)), list(rows)[-1])]
+plots.frame(examples.table(shown), "Predictions on test examples")
 
 # %%
 dev = targets.development_score(model, run.study)

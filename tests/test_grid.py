@@ -168,3 +168,23 @@ def test_a_cell_runs_by_hand_without_a_server(micro):
     command = [sys.executable, "-m", "xtools.warm", "micro", "target-tiny-none-tatoeba-s0"]
     subprocess.run(command, cwd=project.folder, env=environment, check=True, capture_output=True)
     assert without_times(victim) == before
+
+
+def test_a_checkpoint_of_other_parameters_is_not_resumed(tmp_path, monkeypatch):
+    from xtools import cells, notebooks, study
+    from xtools.problems import Problem
+
+    def stop(*words):
+        raise Problem("stopped")
+
+    monkeypatch.setattr(notebooks, "execute", stop)
+    for module in (study, cells):
+        monkeypatch.setattr(module, "ROOT", tmp_path)
+    cell = study.Cell("any", "target", "b", "none", "xnli")
+    cell.folder.mkdir(parents=True)
+    for fingerprint, kept in (("a", False), ("a", True), ("b", False)):
+        (cell.folder / "checkpoint.safetensors").touch()
+        with pytest.raises(Problem, match="stopped"):
+            cells.execute(cell, fingerprint)
+        assert (cell.folder / "checkpoint.safetensors").exists() == kept
+        assert (cell.folder / "failed.txt").read_text() == "stopped\n"

@@ -115,7 +115,7 @@ def publish(study: Study, backbone: str, seed: int) -> str:
     folder = ROOT / study.backbones[backbone].load.format(seed=seed)
     start = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
-    made, card = make(study, backbone, seed, folder / "checkpoint.safetensors")
+    made, card = make(study, backbone, seed)
     card["seconds"] = round(time.monotonic() - start)
     encoder.save(made, folder, torch.float16)
     (folder / CARD).write_text(json.dumps(card, indent=1) + "\n")

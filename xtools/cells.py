@@ -95,8 +95,13 @@ def execute(cell: Cell, fingerprint: str) -> None:
 
     began, clock = time.time(), time.monotonic()
     cell.folder.mkdir(parents=True, exist_ok=True)
-    for leftover in ("record.json", "result.json", "failed.txt"):
+    begun = cell.folder / "fingerprint"  # of the attempt that left a checkpoint: another one must not go on from it
+    stale = () if begun.exists() and begun.read_text() == fingerprint else ("checkpoint.safetensors",)
+    for leftover in ("record.json", "result.json", "failed.txt", *stale):
         (cell.folder / leftover).unlink(missing_ok=True)
+    begun.write_text(fingerprint)
+    running = cell.folder / "running"  # what `watch` in xtools/grid.py shows as running
+    running.touch()
     parameters = {key: getattr(cell, key) for key in ("backbone", "recipe", "target") if getattr(cell, key)}
     parameters |= {"study": cell.study, "folder": str(cell.folder)} | ({} if cell.phase == "report" else {"seed": cell.seed})
     try:
@@ -108,6 +113,8 @@ def execute(cell: Cell, fingerprint: str) -> None:
         if (cell.folder / "notebook.ipynb").exists():
             notebooks.page(cell.folder / "notebook.ipynb", cell.folder / "notebook.html", f"{cell.name} (failed)")
         raise Problem(f"{cell.name}: {reason} (see {(cell.folder / 'notebook.ipynb').relative_to(ROOT)})") from error
+    finally:
+        running.unlink()
     times = {"began": began, "seconds": time.monotonic() - clock}
     record = {
         "study": cell.study,

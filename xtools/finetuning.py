@@ -6,7 +6,7 @@ import torch
 from xtools import scoring, sources, tasks
 from xtools.batching import collate, length
 from xtools.encoder import Encoder
-from xtools.study import Phase, Study, expand
+from xtools.study import Study, expand
 from xtools.tasks import Task, format_of
 from xtools.training import Stream, train
 
@@ -49,13 +49,17 @@ def intermediate_data(study: Study, recipe: str) -> dict[str, tuple[Task, list[d
     return found
 
 
-def development_scores(encoder: Encoder, heads: dict, study: Study, data: dict, phase: Phase) -> tuple[dict, dict]:
-    """Scores and predictions on the source language's development set, per task."""
+def development_rows(study: Study, task: Task) -> list[dict]:
+    """The source language's development rows of a task."""
+    return sources.rows(expand(study.source), task, "dev", study.source_language, study.evaluation.dev)
+
+
+def development_scores(encoder: Encoder, heads: dict, study: Study, data: dict) -> tuple[dict, dict]:
+    """Scores and predictions on the source language's development set, per intermediate task."""
     scores, predictions = {}, {}
     for name, (task, _) in data.items():
-        rows = sources.rows(expand(study.source), task, "dev", study.source_language, study.evaluation.dev)
-        found, predictions[name] = scoring.evaluate(encoder, heads[name], task, rows, phase.for_task(name).max_length)
-        scores[name] = found
+        width = study.intermediate.for_task(name).max_length
+        scores[name], predictions[name] = scoring.evaluate(encoder, heads[name], task, development_rows(study, task), width)
     return scores, predictions
 
 
@@ -63,57 +67,6 @@ def score_frame(scores: dict[str, dict]) -> pd.DataFrame:
     """Development scores per task, with chance and the number of rows."""
     rows = []
     for name, found in scores.items():
-        metric = tasks.get(name).metric
-        rows.append({"task": name, "metric": metric, "score": found[metric], "chance": tasks.get(name).chance, "rows": found["n"]})
-    return pd.DataFrame(rows)
-
-
-def brief(row: dict) -> str:
-    """What a row asks, on one line."""
-    parts = [row[key] for key in ("context", "text_a", "text_b", "question", "text", "source_text") if key in row]
-    parts += [" / ".join(row["choices"])] if "choices" in row else []
-    return " | ".join(parts) if parts else " ".join(row["words"])
-
-
-def gold(row: dict, task: Task) -> str:
-    """The gold answer of a row, readable."""
-    if "answers" in row:
-        return " / ".join(row["answers"]["text"])
-    if "tags" in row:
-        return " ".join(row["tags"])
-    if "source_text" in row:
-        return row["source_text"]
-    return row["choices"][row["label"]] if "choices" in row else task.labels[row["label"]]
-
-
-def readable(prediction, row: dict, task: Task, rows: list[dict]) -> str:
-    """A prediction in the words of `gold`."""
-    if task.format == "span":
-        return prediction
-    if task.format == "tagging":
-        return " ".join(task.labels[p] for p in prediction)
-    if task.format == "retrieval":
-        return rows[prediction]["text"]
-    return row["choices"][prediction] if "choices" in row else task.labels[prediction]
-
-
-def sample(data: dict) -> pd.DataFrame:
-    """The first training row of each task."""
-    return pd.DataFrame([{"task": name, "asked": brief(rows[0]), "gold": gold(rows[0], task)} for name, (task, rows) in data.items()])
-
-
-def examples(study: Study, predictions: dict[str, list], n: int = 3) -> pd.DataFrame:
-    """The first development rows of each task with gold answer and prediction."""
-    found = []
-    for name, made in predictions.items():
         task = tasks.get(name)
-        rows = sources.rows(expand(study.source), task, "dev", study.source_language, study.evaluation.dev)
-        found += example_rows(name, task, rows, made, n)
-    return pd.DataFrame(found)
-
-
-def example_rows(label: str, task: Task, rows: list[dict], predictions: list, n: int) -> list[dict]:
-    return [
-        {"": label, "asked": brief(row), "gold": gold(row, task), "predicted": readable(made, row, task, rows)}
-        for row, made in list(zip(rows, predictions, strict=True))[:n]
-    ]
+        rows.append({"task": name, "metric": task.metric, "score": found[task.metric], "chance": task.chance, "rows": found["n"]})
+    return pd.DataFrame(rows)

@@ -143,13 +143,18 @@ def default_cores(loaded) -> int:
 
 
 def outdated(loaded, entries: dict) -> list[str]:
-    """Cells without a current record. A record that is out of date is set aside as record.old.json, so that Snakemake sees it missing."""
+    """Cells without a current record, cleared of what an earlier attempt left.
+
+    A record that is out of date is set aside as record.old.json, so that Snakemake sees it missing.
+    """
     todo = []
     for name, entry in entries.items():
         path = record_path(loaded.folder, name, entry)
         if path.exists() and json.loads(path.read_text())["fingerprint"] != entry["fingerprint"]:
             path.replace(path.with_name("record.old.json"))
         if not path.exists():
+            for leftover in ("failed.txt", "running"):
+                path.with_name(leftover).unlink(missing_ok=True)
             todo.append(name)
     return todo
 
@@ -204,39 +209,36 @@ def run_cells(loaded, entries: dict, todo: list[str], cores: int, address: str, 
     with open(log, "w") as file:
         process = subprocess.Popen(command, env=environment, stdout=file, stderr=subprocess.STDOUT, start_new_session=True)
         try:
-            watch(loaded.folder, entries, todo, process, cores)
+            watch(loaded.folder, entries, todo, process)
         except BaseException:
             os.killpg(process.pid, signal.SIGTERM)
             raise
-    if process.returncode and not any((loaded.folder / entries[n]["phase"] / n / "failed.txt").exists() for n in todo):
-        if not all(record_path(loaded.folder, n, entries[n]).exists() for n in todo):
-            tail = " ".join(log.read_text().split()[-40:])
-            raise Problem(f"snakemake stopped: {tail} (see {log.relative_to(ROOT)})")
+    ended = [record_path(loaded.folder, name, entries[name]) for name in todo]
+    if process.returncode and not any(path.exists() or path.with_name("failed.txt").exists() for path in ended):
+        tail = " ".join(log.read_text().split()[-40:])
+        raise Problem(f"snakemake stopped: {tail} (see {log.relative_to(ROOT)})")
 
 
-def watch(folder: Path, entries: dict, todo: list[str], process, cores: int) -> None:
+def watch(folder: Path, entries: dict, todo: list[str], process) -> None:
     """Follow the records as they appear: a bar on a terminal, a line per finished cell elsewhere."""
     console, started = Console(), time.monotonic()
     waiting, done = set(todo), 0
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[left]}"), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("starting", total=len(todo), left="")
+        task, left = bar.add_task("starting", total=len(todo), left=""), ""
         while waiting:
             ended = process.poll() is not None
-            for name in sorted(waiting):
-                record, failed = record_path(folder, name, entries[name]), folder / entries[name]["phase"] / name / "failed.txt"
-                if not record.exists() and not (
-                    failed.exists() and failed.stat().st_mtime > time.time() - (time.monotonic() - started) - 1
-                ):
+            records = {name: record_path(folder, name, entries[name]) for name in sorted(waiting)}
+            for name, record in records.items():
+                if not record.exists() and not record.with_name("failed.txt").exists():
                     continue
                 waiting.discard(name)
-                done += 1
-                spent = time.monotonic() - started
+                done, spent = done + 1, time.monotonic() - started
                 left = f"about {clock(spent / done * (len(todo) - done))} left"
-                what = "" if record.exists() else "  FAILED"
-                bar.update(task, completed=done, description=name, left=left)
                 if not console.is_terminal:
-                    print(f"[{done}/{len(todo)}] {clock(spent)} {name}{what}, {left}", flush=True)
+                    print(f"[{done}/{len(todo)}] {clock(spent)} {name}{'' if record.exists() else '  FAILED'}, {left}", flush=True)
+            running = [name for name in waiting if records[name].with_name("running").exists()]
+            bar.update(task, completed=done, description=", ".join(sorted(running)) or "waiting", left=left)
             if ended:
                 break
             time.sleep(POLL)

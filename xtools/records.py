@@ -19,7 +19,7 @@ NOTEBOOKS = {
     "timing": "4_timing",
     "report": "5_report",
 }
-PRESENTATION = {"plots", "problems"}  # modules that can change how a page looks, but no number
+PRESENTATION = {"plots", "problems", "examples"}  # modules that can change how a page looks, but no number
 
 
 def write_json(path: Path, value) -> None:

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import pandas as pd
 import torch
 
 from xtools import finetuning, scoring, sources, tasks
@@ -58,16 +57,7 @@ def development_score(model: Model, study: Study) -> dict | None:
     """Scores on the source language's development set; None for a target that has none."""
     if "dev" not in model.task.hub or model.head is None:
         return None
-    rows = sources.rows(expand(study.source), model.task, "dev", study.source_language, study.evaluation.dev)
-    return _evaluate(model, study, rows)[0]
-
-
-def examples(task: Task, rows: dict[str, list], predictions: dict[str, list], n: int = 3) -> pd.DataFrame:
-    """The first test rows of the first and the last language with gold answer and prediction."""
-    found = []
-    for language in dict.fromkeys([next(iter(rows)), list(rows)[-1]]):
-        found += finetuning.example_rows(language, task, rows[language], predictions[language], n)
-    return pd.DataFrame(found)
+    return _evaluate(model, study, finetuning.development_rows(study, model.task))[0]
 
 
 def result(model: Model, scores: dict, dev: dict | None, gap: float | None) -> dict:

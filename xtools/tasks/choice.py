@@ -2,7 +2,7 @@
 
 import torch
 
-from xtools.tasks import Hub, Task
+from xtools.tasks import Hub, Task, classification
 
 
 def encode(rows: list[dict], tokenizer, task: Task, max_length: int) -> list[dict]:
@@ -29,37 +29,16 @@ def _keep_end(tokenizer, context: str, choice: str, max_length: int) -> list[int
     return ids
 
 
-class Head(torch.nn.Module):
-    """One score per choice from its first token."""
-
-    def __init__(self, config, task: Task):
-        super().__init__()
-        self.dropout = torch.nn.Dropout(config.hidden_dropout_prob)
-        self.dense = torch.nn.Linear(config.hidden_size, config.hidden_size)
-        self.out = torch.nn.Linear(config.hidden_size, 1)
+class Head(classification.Head):
+    """The classification head with one output per choice."""
 
     def forward(self, hidden: torch.Tensor, batch: dict) -> torch.Tensor:
         """Hidden states [features x choices, tokens, hidden] to logits [features, choices]."""
-        scores = self.out(self.dropout(torch.tanh(self.dense(self.dropout(hidden[:, 0])))))
-        return scores.view(len(batch["features"]), -1)
+        return super().forward(hidden, batch).view(len(batch["features"]), -1)
 
 
-def loss(logits: torch.Tensor, batch: dict) -> torch.Tensor:
-    labels = torch.tensor([f["label"] for f in batch["features"]], device=logits.device)
-    return torch.nn.functional.cross_entropy(logits, labels)
-
-
-def decode(logits: torch.Tensor, batch: dict) -> list[int]:
-    return logits.argmax(-1).tolist()
-
-
-def assemble(features: list[dict], parts: list[int], rows: list[dict]) -> list[int]:
-    return parts
-
-
-def score(predictions: list[int], rows: list[dict], task: Task) -> dict[str, float]:
-    """Accuracy in percent."""
-    return {"accuracy": 100 * sum(p == r["label"] for p, r in zip(predictions, rows, strict=True)) / len(rows)}
+# Once there is a logit per choice, choosing is classifying.
+loss, decode, assemble, score = classification.loss, classification.decode, classification.assemble, classification.score
 
 
 def _hellaswag(row: dict) -> dict | None:

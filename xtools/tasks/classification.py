@@ -22,7 +22,7 @@ class Head(torch.nn.Module):
         super().__init__()
         self.dropout = torch.nn.Dropout(config.hidden_dropout_prob)
         self.dense = torch.nn.Linear(config.hidden_size, config.hidden_size)
-        self.out = torch.nn.Linear(config.hidden_size, len(task.labels))
+        self.out = torch.nn.Linear(config.hidden_size, max(1, len(task.labels)))
 
     def forward(self, hidden: torch.Tensor, batch: dict) -> torch.Tensor:
         """Hidden states [sequences, tokens, hidden] to logits [sequences, labels]."""

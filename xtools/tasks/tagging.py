@@ -17,7 +17,7 @@ def encode(rows: list[dict], tokenizer, task: Task, max_length: int) -> list[dic
     No word is lost: one that the tokenizer turns into nothing becomes <unk>; one longer than a piece keeps its first sub-words.
     """
     index = {label: i for i, label in enumerate(task.labels)}
-    room = max_length - tokenizer.num_special_tokens_to_add()
+    room = max_length - 2
     encoded = tokenizer([row["words"] for row in rows], is_split_into_words=True, add_special_tokens=False, return_attention_mask=False)
     features = []
     for i, row in enumerate(rows):
@@ -37,12 +37,8 @@ def encode(rows: list[dict], tokenizer, task: Task, max_length: int) -> list[dic
 
 
 def _piece(tokenizer, row: int, tokens: list[int], targets: list[int]) -> dict:
-    ids = tokenizer.build_inputs_with_special_tokens(tokens) if not tokenizer.is_fast else _with_specials(tokenizer, tokens)
-    return {"ids": [ids], "row": row, "targets": [IGNORE, *targets, *[IGNORE] * (len(ids) - len(targets) - 1)], "cut": False}
-
-
-def _with_specials(tokenizer, tokens: list[int]) -> list[int]:
-    return [tokenizer.cls_token_id, *tokens, tokenizer.sep_token_id]
+    ids = [tokenizer.cls_token_id, *tokens, tokenizer.sep_token_id]
+    return {"ids": [ids], "row": row, "targets": [IGNORE, *targets, IGNORE], "cut": False}
 
 
 class Head(torch.nn.Module):
