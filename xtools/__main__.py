@@ -20,7 +20,7 @@ def main(words: list[str] | None = None) -> int:
     ):
         command = commands.add_parser(name, help=text)
         command.add_argument("profile", nargs="?", default="pocket")
-        command.add_argument("--cores", type=int, default=None, help="cells at a time (default: all cores, or one per GPU)")
+        command.add_argument("--cores", type=positive, default=None, help="cells at a time (default: all cores, or one per GPU)")
         command.add_argument("--engine", default="", help="further words for Snakemake, such as '--executor slurm --jobs 64'")
     asked = parser.parse_args(words)
     try:
@@ -31,6 +31,13 @@ def main(words: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped; what was finished is kept, run again to go on", file=sys.stderr)
         return 130
+
+
+def positive(word: str) -> int:
+    """A whole number of at least 1; argparse tells of any other in one line, with status 2."""
+    if not word.isdigit() or int(word) < 1:
+        raise argparse.ArgumentTypeError(f"{word} is not a whole number of at least 1")
+    return int(word)
 
 
 def run(asked: argparse.Namespace) -> int:

@@ -123,10 +123,11 @@ def load(where: str, revision: str | None = None) -> Encoder:
 
     Raises Problem when it cannot be had.
     """
+    attention = "sdpa" if torch.cuda.is_available() else "eager"  # on CPUs with native bf16, eager trains several times faster
     try:
         tokenizer = AutoTokenizer.from_pretrained(where, revision=revision)
         model = AutoModelForMaskedLM.from_pretrained(
-            where, revision=revision, use_safetensors=True, dtype=torch.float32, attn_implementation="eager"
+            where, revision=revision, use_safetensors=True, dtype=torch.float32, attn_implementation=attention
         )
     except (OSError, ValueError) as error:
         first = str(error).strip().splitlines()[0]

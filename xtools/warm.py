@@ -3,15 +3,20 @@
 Without a server (a cluster's compute node, a cell run by hand) the same command runs the cell in its own process.
 """
 
+import contextlib
+import fcntl
 import json
 import os
 import signal
 import socket
 import sys
+import tempfile
 import time
 import traceback
+from pathlib import Path
 
 ADDRESS = "XTOOLS_WARM"  # environment variable that holds the server's socket
+os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # counting GPUs must not start CUDA here: forks could not use it then
 
 
 def preload() -> None:
@@ -51,7 +56,8 @@ def run(profile: str, name: str) -> int:
     from xtools.problems import Problem
 
     try:
-        cells.execute(*grid.planned(profile, name))
+        with own_gpu():
+            cells.execute(*grid.planned(profile, name))
     except Problem as error:
         print(error, file=sys.stderr, flush=True)
         return 2
@@ -59,6 +65,27 @@ def run(profile: str, name: str) -> int:
         traceback.print_exc()
         return 1
     return 0
+
+
+@contextlib.contextmanager
+def own_gpu():
+    """Give this process, and the kernels it forks, one GPU that no other cell on this machine has; nothing where there is none.
+
+    A GPU is taken by locking a file, which the system unlocks when the process ends, however it ends.
+    """
+    import torch
+
+    count = torch.cuda.device_count()
+    visible = [gpu for gpu in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu] or [str(i) for i in range(count)]
+    while count:
+        for gpu in visible:
+            with open(Path(tempfile.gettempdir(), f"xtools-gpu-{gpu}.lock"), "w") as file, contextlib.suppress(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+                yield
+                return
+        time.sleep(0.2)
+    yield
 
 
 def ask(address: str, profile: str, name: str) -> int:
