@@ -133,7 +133,7 @@ def tagged(rng: random.Random, say: random.Random, code: str) -> list[Token]:
 def pos(rng: random.Random, say: random.Random, code: str) -> dict:
     tokens = tagged(rng, say, code)
     known = sorted({*world.UPOS.values(), "DET", "ADP", "NUM", "PROPN"})
-    tags = [rng.choice(known) if rng.random() < NOISE / 4 else t.upos for t in tokens]
+    tags = [rng.choice(known) if rng.random() < NOISE / 2 else t.upos for t in tokens]
     return {"words": [t.word for t in tokens], "tags": tags}
 
 
