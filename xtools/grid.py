@@ -83,11 +83,11 @@ def planned(profile: str, name: str):
 
 
 def finished(profile: str) -> bool:
-    """Whether nothing is to be done: the inputs are those of the plan, every record is there, and the report is newer than all."""
+    """Whether nothing is to be done: the inputs are those of the plan, every record is there, and the report is of these records."""
     folder = ROOT / "runs" / profile
     try:
         found = json.loads((folder / "plan.json").read_text())
-        if found["inputs"] != inputs(profile) or found.get("report") != [folder.joinpath("report.html").stat().st_mtime_ns]:
+        if found["inputs"] != inputs(profile) or found.get("report") != folder.joinpath("report.html").stat().st_mtime_ns:
             return False
     except (FileNotFoundError, ValueError):
         return False
@@ -120,13 +120,9 @@ def run(profile: str, cores: int | None = None, engine: str = "") -> int:
             run_cells(loaded, entries, todo, cores, address, engine)
         failed = [name for name in todo if not record_path(loaded.folder, name, entries[name]).exists()]
         make_report(profile, address)
-    report = loaded.folder / "report.html"
-    if not failed:
-        found = json.loads((loaded.folder / "plan.json").read_text())
-        records.write_json(loaded.folder / "plan.json", found | {"report": [report.stat().st_mtime_ns]})
     for name in failed:
         print(f"failed: {failure(loaded.folder, name, entries)}")
-    print(f"{records.read(planned(profile, 'report')[0])['result']['headline']}\nreport: {report.relative_to(ROOT)}")
+    print(f"{records.read(planned(profile, 'report')[0])['result']['headline']}\nreport: runs/{profile}/report.html")
     if failed:
         print(f"{len(failed)} of {len(entries)} cells failed; mend the cause and run again: only these are run")
     return 1 if failed else 0
@@ -259,14 +255,22 @@ def failure(folder: Path, name: str, entries: dict) -> str:
 
 
 def make_report(profile: str, address: str) -> None:
-    """Execute the report's notebook and render it; raises Problem when that fails."""
-    from xtools import notebooks
+    """Execute the report's notebook, render it, and note in the plan of a complete study which report is its own.
+
+    Raises Problem when the notebook fails.
+    """
+    from xtools import notebooks, records
     from xtools.warm import ask
 
     if ask(address, profile, "report"):
         raise Problem(f"{profile}: the report failed; its notebook is in runs/{profile}/report")
     cell, _ = planned(profile, "report")
-    notebooks.page(cell.folder / "notebook.ipynb", ROOT / "runs" / profile / "report.html", f"{profile}: report", code=False)
+    folder = ROOT / "runs" / profile
+    page = folder / "report.html"
+    notebooks.page(cell.folder / "notebook.ipynb", page, f"{profile}: report", code=False)
+    found = json.loads((folder / "plan.json").read_text())
+    if all(record_path(folder, name, entry).exists() for name, entry in found["cells"].items()):
+        records.write_json(folder / "plan.json", found | {"report": page.stat().st_mtime_ns})
 
 
 def report(profile: str) -> int:

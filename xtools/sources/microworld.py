@@ -66,14 +66,13 @@ def _span(words: list[Token], slot: str) -> tuple[str, int]:
     return " ".join(parts), start
 
 
-def qa(rng: random.Random, say: random.Random, code: str, n_facts: int = 3) -> dict:
-    """`n_facts` unrelated facts and a question about one slot of one of them; the question's other slots single that fact out."""
+def qa(rng: random.Random, say: random.Random, code: str, n_facts: int = 2) -> dict:
+    """`n_facts` unrelated facts and a question about one slot of one of them; it says the fact's other slots, which single it out."""
     while True:
         story = [sample_fact(rng) for _ in range(n_facts)]
         fact = rng.choice(story)
         asked = rng.choice([slot for slot in ANSWERS if getattr(fact, slot)])
-        question = replace(world.drop_details(rng, fact, 0.5), **{asked: getattr(fact, asked)})
-        said = {s: getattr(question, s) for s in ("agent", "verb", "obj", *world.DETAILS) if s != asked and getattr(question, s)}
+        said = {s: getattr(fact, s) for s in ("agent", "verb", "obj", *world.DETAILS) if s != asked and getattr(fact, s)}
         if sum(all(getattr(f, s) == v for s, v in said.items()) for f in story) == 1:
             break
     sentences = [render(f, code, say) for f in story]
@@ -82,7 +81,7 @@ def qa(rng: random.Random, say: random.Random, code: str, n_facts: int = 3) -> d
     answer, offset = _span(sentences[at], asked)
     offset += sum(len(text(s)) + 1 for s in sentences[:at])
     return {
-        "question": text(render(question, code, say, asked)),
+        "question": text(render(fact, code, say, asked)),
         "context": " ".join(map(text, sentences)),
         "answers": {"text": [answer], "answer_start": [offset]},
     }
