@@ -23,11 +23,13 @@ def interval(values) -> tuple[float, float, float]:
 
 
 def show(mean: float, low: float, high: float, sign: bool = False) -> str:
-    """`mean [low, high]` with one decimal; a hole is a dash."""
+    """`mean [low, high]` with one decimal and no line break; a hole is a dash."""
     form = "{:+.1f}" if sign else "{:.1f}"
     if np.isnan(mean):
         return "–"
-    return form.format(mean) if np.isnan(low) else f"{form.format(mean)} [{form.format(low)}, {form.format(high)}]"
+    return (
+        form.format(mean) if np.isnan(low) else f"{form.format(mean)} [{form.format(low)},\u00a0{form.format(high)}]".replace(" ", "\u00a0")
+    )
 
 
 def task_scores(table: pd.DataFrame) -> pd.DataFrame:
