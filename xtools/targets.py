@@ -81,7 +81,7 @@ def timing_features(encoder: Encoder, study: Study) -> list[dict]:
     each = -(-study.timing.examples // len(pairs))
     features = []
     for task, language in pairs:
-        rows = sources.rows(expand(study.source), task, "test", language, each)
+        rows = sources.read(expand(study.source), task, "test", language, each)
         width, column = study.target.for_task(task.name).max_length, ["text"] if task.format == "retrieval" else []
         features += format_of(task).encode(rows, encoder.tokenizer, task, width, *column)
     return features
