@@ -30,7 +30,7 @@ def test_lock_satisfies_pyproject_exactly():
 def test_conda_environment_installs_the_lock():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     pip = next(d["pip"] for d in environment["dependencies"] if isinstance(d, dict))
-    assert pip == ["-r requirements.lock"]
+    assert pip == ["-r requirements.lock", "-e ."]
     wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
     assert f"python{wanted}" in environment["dependencies"]
 
