@@ -52,7 +52,8 @@ def test_mirror_study_needs_its_variable(monkeypatch):
         ({"seeds": []}, ["seeds"]),
         ({"pretraining": None}, ["pretraining", "missing"]),
         ({"intermediate": None}, ["intermediate", "missing"]),
-        ({"source": "/nowhere"}, ["source", "/nowhere", "no such folder"]),
+        ({"source": "hub", "languages": {"xnli": ["en", "dee"]}, "targets": ["xnli"]}, ["languages.xnli", "dee", "did you mean de"]),
+        ({"source": "/nowhere", "languages": ["de"], "targets": ["xnli"]}, ["source", "/nowhere", "no such folder"]),
     ],
 )
 def test_bad_parameters_are_one_clear_line(tmp_path, changes, told):

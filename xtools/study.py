@@ -161,6 +161,13 @@ class Study(Strict):
             for language in {lang for target in self.targets for lang in self.languages_of(target)}:
                 if language not in world.LANGUAGES:
                     raise ValueError(f"languages: {language} is unknown{nearest(language, world.LANGUAGES)}")
+        else:
+            for target in self.targets:
+                for language in self.languages_of(target):
+                    if language not in known[target].languages:
+                        raise ValueError(
+                            f"languages.{target}: {language} is not among its languages{nearest(language, known[target].languages)}"
+                        )
         return self
 
     @property
