@@ -11,7 +11,7 @@ RUN = .venv/bin/python -m xtools
 OPTIONS = $(PROFILE) $(if $(CORES),--cores $(CORES)) $(if $(ENGINE),--engine "$(ENGINE)")
 
 .DEFAULT_GOAL := help
-.PHONY: help study report plan backbones calibrate lab test lint lock clean
+.PHONY: help study report plan fetch submission score backbones calibrate lab test lint lock clean
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -30,8 +30,17 @@ study: .venv/lock ## run what is missing of a study, then its report
 report: .venv/lock ## rebuild the report from the records alone
 	@$(RUN) report $(OPTIONS)
 
-plan: .venv/lock ## show the cells of a study and how many are to run
-	@$(RUN) plan $(OPTIONS)
+plan: .venv/lock ## show a study's cells, downloads, disk, FLOPs and hours, for this machine or GPU=<name>
+	@$(RUN) plan $(OPTIONS) $(if $(GPU),--gpu $(GPU))
+
+fetch: .venv/lock ## download everything a study needs, to run it offline afterwards
+	@$(RUN) fetch $(OPTIONS)
+
+submission: .venv/lock ## write a study's predictions in XTREME's layout
+	@$(RUN) submission $(OPTIONS)
+
+score: .venv/lock ## score PREDICTIONS=<folder> against LABELS=<folder>, both in XTREME's layout (BENCHMARK=xtreme or xtreme_r)
+	@$(RUN) score "$(PREDICTIONS)" "$(LABELS)" --benchmark $(or $(BENCHMARK),xtreme)
 
 backbones: .venv/lock ## make the published backbones again where they are missing or outdated
 	@$(RUN) backbones $(OPTIONS)

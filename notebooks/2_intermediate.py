@@ -15,12 +15,13 @@
 # # Phase 2: the intermediate task
 #
 # The backbone is fine-tuned on English (here: the study's source language) intermediate data before it sees any target. Recipe `all`
-# trains on every intermediate task of the study at once, sampled in proportion to capped size.
+# trains on every intermediate task of the study at once, sampled in proportion to capped size. `-mt` mixes in machine translations of
+# the rows, `+mlm` goes on with multilingual masked-LM on the side, `@N` takes the first N examples.
 
 # %% tags=["parameters"]
 study: str = "pocket"  # params/<study>.yaml
 backbone: str = "small"  # one of the study's backbones
-recipe: str = "mnli"  # an intermediate task, or all
+recipe: str = "mnli"  # <task>[-mt][+mlm][@N]; the task may be all
 seed: int = 0  # names the whole chain, pretraining included
 folder: str = ""  # where the grid keeps what this notebook makes; empty: nothing is written
 
@@ -29,7 +30,8 @@ from xtools import cells, examples, finetuning, plots
 
 run = cells.start(study, "intermediate", backbone, recipe, seed=seed, folder=folder)
 encoder = run.load_encoder()
-data = finetuning.intermediate_data(run.study, recipe)
+data = finetuning.recipe_data(run.study, recipe)
+beside = finetuning.beside(encoder, run.study, recipe, seed)
 print(f"{run.study.title}: {backbone}, seed {seed}, on " + ", ".join(f"{len(rows):,} x {name}" for name, (_, rows) in data.items()))
 
 # %% [markdown]
@@ -39,7 +41,8 @@ print(f"{run.study.title}: {backbone}, seed {seed}, on " + ", ".join(f"{len(rows
 plots.frame(examples.table([(name, task, rows, None) for name, (task, rows) in data.items()], n=1), "First training example")
 
 # %%
-heads, curve = finetuning.fine_tune(encoder, data, run.study.intermediate.for_task(recipe), seed, run.checkpoint)
+settings = finetuning.settings(run.study, recipe)
+heads, curve = finetuning.fine_tune(encoder, data, settings, seed, run.checkpoint, beside=beside)
 plots.learning_curve(curve, f"{backbone} on {recipe}")
 
 # %% [markdown]
@@ -53,8 +56,8 @@ plots.frame(finetuning.score_frame(scores), "Development scores (%)")
 # A few predictions beside the gold answers.
 
 # %%
-shown = [(name, task, finetuning.development_rows(run.study, task), predictions[name]) for name, (task, _) in data.items()]
-plots.frame(examples.table(shown), "Predictions on development examples")
+rows = {name: finetuning.development_rows(run.study, task) for name, (task, _) in data.items()}
+plots.frame(examples.table([(k, data[k][0], rows[k], predictions[k]) for k in rows]), "Predictions on development examples")
 
 # %% [markdown]
 # The encoder, without the heads, is what the targets start from.
@@ -64,4 +67,5 @@ run.save_encoder(encoder)
 run.save(
     {"dev": scores, "curve": curve, "precision": encoder.precision, "examples": {k: len(rows) for k, (_, rows) in data.items()}},
     predictions,
+    rows,
 )

@@ -15,7 +15,8 @@
 # # Phase 3: the target task
 #
 # The encoder, after its recipe, is fine-tuned on the target's source-language training set and scored in every language that the target
-# has. All languages but the source are zero-shot: no label of theirs was ever seen. Retrieval targets need no fine-tuning.
+# has. All languages but the source are zero-shot: no label of theirs was ever seen. Tatoeba and BUCC
+# need no fine-tuning; MLQA is scored with the model that was trained for XQuAD.
 
 # %% tags=["parameters"]
 study: str = "pocket"  # params/<study>.yaml
@@ -33,14 +34,14 @@ encoder = run.load_encoder()
 print(f"{run.study.title}: {backbone} after {recipe}, on {target}, seed {seed}, {encoder.precision} on {encoder.device}")
 
 # %%
-model = targets.prepare(encoder, run.study, target, seed, run.checkpoint)
-plots.learning_curve(model.curve, f"{backbone} after {recipe} on {target}") if model.curve else print("retrieval: nothing to train")
+model = targets.prepare(encoder, run.study, target, seed, run.checkpoint, run.load_head)
+plots.learning_curve(model.curve, f"{backbone} after {recipe} on {target}") if model.curve else print("nothing to train here")
 
 # %% [markdown]
 # Scores per language. The source language was trained on; the rest is transfer.
 
 # %%
-scores, predictions, rows = targets.score(model, run.study)
+scores, predictions, rows = targets.score(model, run.study, backbone)
 metric = model.task.metric
 plots.scores_by_language({k: s[metric] for k, s in scores.items()}, metric, run.study.source_language, model.task.chance)
 
@@ -58,5 +59,6 @@ plots.frame(examples.table(shown), "Predictions on test examples")
 
 # %%
 dev = targets.development_score(model, run.study)
-run.save(targets.result(model, scores, dev, gap), predictions)
+run.save_encoder(encoder, model.head) if run.study.is_served(target) else None
+run.save(targets.result(model, scores, dev, gap), predictions, rows)
 print("development score in the source language:", dev or "none for this target")

@@ -35,7 +35,7 @@ def test_comments_layout_and_docstrings_do_not_count(code_of):
 
 
 def test_code_counts_where_it_is_used(code_of):
-    change = ("xtools/targets.py", "len(rows))", "len(rows) + 1)")
+    change = ("xtools/targets.py", "n = len(rows)", "n = len(rows) + 1")
     assert code_of("target", *change) != code_of("target", "xtools/targets.py")
     assert code_of("backbone", *change) == code_of("backbone", "xtools/targets.py")
     deep = ("xtools/training.py", "CURVE_POINTS = 40", "CURVE_POINTS = 41")
@@ -46,8 +46,8 @@ def test_code_counts_where_it_is_used(code_of):
 def test_pictures_and_new_tasks_do_not_count(code_of):
     same = code_of("target", "xtools/plots.py")
     assert code_of("target", "xtools/plots.py", '"o", "s"', '"s", "o"') == same
-    entry = 'Task("mnli", "classification", "accuracy", "nli", MNLI, labels=NLI, chance=100 / 3),'
-    assert code_of("target", "xtools/tasks/classification.py", entry, entry + entry.replace('"mnli"', '"mnli2"')) == same
+    entry = 'Task("anli_plus", "classification", "accuracy", "nli_plus", ANLI_PLUS, labels=NLI, chance=100 / 3),'
+    assert code_of("target", "xtools/tasks/classification.py", entry, entry + entry.replace('"anli_plus"', '"anli2"')) == same
 
 
 def test_the_notebook_counts(code_of):

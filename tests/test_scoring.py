@@ -23,5 +23,5 @@ def test_default_retrieval_layer(tiny, layers, expected):
 
 def test_a_layers_states_are_that_layers(tiny):
     ids = torch.tensor([[0, 9, 10, 2]])
-    assert torch.equal(tiny.hidden(ids, 2), tiny.hidden(ids))
-    assert not torch.equal(tiny.hidden(ids, 1), tiny.hidden(ids))
+    first, last = tiny.hidden_layers(ids, [1, 2])
+    assert torch.equal(last, tiny.hidden(ids)) and not torch.equal(first, last)

@@ -2,8 +2,9 @@ import pytest
 import yaml
 
 from xtools import study
+from xtools.benchmark import BENCHMARKS
 from xtools.problems import Problem
-from xtools.study import ROOT, Cell
+from xtools.study import ROOT, Cell, Recipe
 
 
 def write(folder, **changes):
@@ -18,7 +19,7 @@ def write(folder, **changes):
     (folder / "bad.yaml").write_text(yaml.safe_dump(values))
 
 
-@pytest.mark.parametrize("profile", ["pocket", "smoke"])
+@pytest.mark.parametrize("profile", ["pocket", "smoke", "pocket_full", "xtreme", "xtreme_r", "frontier"])
 def test_shipped_studies_load(profile):
     loaded = study.load(profile)
     assert loaded.title and loaded.cells()
@@ -37,6 +38,11 @@ def test_mirror_study_needs_its_variable(monkeypatch):
     ("changes", "told"),
     [
         ({"recipes": ["none", "mnlj"]}, ["recipes", "mnlj", "did you mean mnli"]),
+        ({"recipes": ["none", "mnli+mln"]}, ["recipes", "mnli+mln", "<task>[-mt][+mlm][@N]"]),
+        ({"recipes": ["none", "mnli@0"]}, ["recipes", "mnli@0"]),
+        ({"recipes": ["none@5"]}, ["recipes", "none takes no"]),
+        ({"recipes": ["mnli+mlm"]}, ["intermediate.mlm_examples", "missing"]),
+        ({"recipes": ["xnli"]}, ["recipes", "xnli", "did you mean mnli"]),
         ({"targets": ["xnil"]}, ["targets", "xnil", "did you mean xnli"]),
         ({"target__learning_rate": -1e-3}, ["target.learning_rate", "-0.001", "greater than 0"]),
         ({"target__learning_rte": 1e-3}, ["target.learning_rte", "unknown key", "did you mean learning_rate"]),
@@ -91,13 +97,38 @@ def test_the_grid_is_every_combination_once():
     assert phases.count("intermediate") == b * s * (r - 1)
     assert phases.count("backbone") == b * s
     for i, cell in enumerate(cells):
-        assert cell.upstream is None or cell.upstream in cells[:i], "upstream cells come first"
+        assert loaded.upstream(cell) is None or loaded.upstream(cell) in cells[:i], "upstream cells come first"
 
 
 def test_what_a_cell_starts_from():
-    assert Cell("s", "target", "b", "mnli", "xnli", 1).upstream == Cell("s", "intermediate", "b", "mnli", seed=1)
-    assert Cell("s", "target", "b", "none", "xnli", 1).upstream == Cell("s", "backbone", "b", seed=1)
-    assert Cell("s", "backbone", "b", seed=1).upstream is None
+    upstream = study.load("pocket_full").upstream
+    assert upstream(Cell("s", "target", "b", "mnli", "xnli", 1)) == Cell("s", "intermediate", "b", "mnli", seed=1)
+    assert upstream(Cell("s", "target", "b", "none", "xnli", 1)) == Cell("s", "backbone", "b", seed=1)
+    assert upstream(Cell("s", "backbone", "b", seed=1)) is None
+    assert upstream(Cell("s", "target", "b", "mnli", "mlqa", 1)) == Cell("s", "target", "b", "mnli", "xquad", 1), "one model serves both"
+
+
+def test_targets_trained_otherwise_share_no_model():
+    loaded = study.load("pocket_full")
+    other = loaded.target.model_copy(update={"tasks": loaded.target.tasks | {"mlqa": {"examples": 77}}})
+    assert loaded.serves("mlqa") == "xquad" and loaded.is_served("xquad")
+    assert loaded.model_copy(update={"target": other}).serves("mlqa") is None
+    assert loaded.model_copy(update={"targets": ["mlqa"]}).serves("mlqa") is None
+
+
+def test_recipes_are_read_apart():
+    assert Recipe.parse("mnli-mt+mlm@300") == Recipe("mnli", translated=True, mlm=True, examples=300)
+    assert Recipe.parse("squad_v1@50") == Recipe("squad_v1", examples=50)
+    assert study.load("pocket_full").tasks_of("all") == [
+        "anli_plus", "mnli", "qqp", "squad_v2", "squad_v1", "hellaswag", "ccg", "cosmos_qa", "commonsense_qa"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["xtreme", "xtreme_r"])
+def test_a_benchmarks_study_has_its_tasks_in_its_languages(name):
+    loaded = study.load(name)
+    assert set(loaded.targets) == set(BENCHMARKS[name])
+    assert all(loaded.languages_of(target) == languages for target, languages in BENCHMARKS[name].items())
 
 
 def test_exceptions_per_task():

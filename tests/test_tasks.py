@@ -1,27 +1,37 @@
 """Every format on rows of the microworld and on rows that hypothesis makes up: nothing is lost between rows and features."""
 
+import itertools
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from xtools import batching, finetuning, scoring, sources, tasks
+from xtools import batching, benchmark, finetuning, scoring, sources, tasks
 from xtools.problems import Problem
+from xtools.sources import Source
 from xtools.tasks import choice, classification, retrieval, span, tagging
 
 WORDS = st.lists(st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12), min_size=1, max_size=60)
+WORLD = Source("microworld")
 relaxed = hypothesis_settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def test_registry_is_consistent():
     known = tasks.registry()
-    assert {"mnli", "squad_v1", "hellaswag", "xnli", "xquad", "xcopa", "udpos", "panx", "tatoeba"} <= set(known)
+    nine = {"anli_plus", "mnli", "qqp", "squad_v2", "squad_v1", "hellaswag", "ccg", "cosmos_qa", "commonsense_qa"}
+    assert nine <= {name for name, task in known.items() if not task.is_target}
+    assert {name for name, task in known.items() if task.is_target} == {*benchmark.XTREME, *benchmark.XTREME_R}
     for task in known.values():
         form = tasks.format_of(task)
         assert hasattr(form, "encode") and hasattr(form, "score")
         assert not task.is_target or task.languages
-        assert all("/" in where.repo for where in task.hub.values()), "bare Hub ids are dead"
+        parts = [part for split in task.hub.values() for part in (split if isinstance(split, tuple) else (split,))]
+        assert all("/" in part.repo for part in parts if part.reader != "ccg"), "bare Hub ids are dead"
+        for language in task.languages:
+            assert task.parts("test", language), f"{task.name} has no test split in {language}"
 
 
 def test_unknown_task_names_the_nearest():
@@ -31,10 +41,10 @@ def test_unknown_task_names_the_nearest():
 
 @pytest.mark.parametrize("name", [n for n, t in tasks.registry().items() if t.format != "retrieval"])
 def test_every_trained_task_learns_its_training_examples(name, tiny, settings):
-    task = tasks.get(name)
-    rows = sources.rows("microworld", task, "train", "qaa", 24)
+    task = sources.complete(WORLD, tasks.get(name))
+    rows = sources.rows(WORLD, task, "train", "qaa", 24)
     heads, curve = finetuning.fine_tune(tiny, {name: (task, rows)}, settings.model_copy(update={"epochs": 40, "learning_rate": 3e-3}), 0)
-    scores, predictions = scoring.evaluate(tiny, heads[name], task, rows, 64)
+    scores, predictions = scoring.evaluate(tiny, heads[name], task, rows, 64, "qaa")
     assert len(predictions) == len(rows) == scores["n"]
     assert scores[task.metric] > max(60, task.chance + 25), curve["loss"]
 
@@ -42,8 +52,8 @@ def test_every_trained_task_learns_its_training_examples(name, tiny, settings):
 @pytest.mark.parametrize("name", [n for n, t in tasks.registry().items() if t.format != "retrieval"])
 def test_predictions_do_not_depend_on_the_batch(name, tiny):
     torch.manual_seed(0)
-    task = tasks.get(name)
-    rows = sources.rows("microworld", task, "dev", "qac", 30)
+    task = sources.complete(WORLD, tasks.get(name))
+    rows = sources.rows(WORLD, task, "dev", "qac", 30)
     head = finetuning.new_head(tiny, task)
     together, _ = scoring.predict(tiny, head, task, rows, 64)
     assert together == [scoring.predict(tiny, head, task, [row], 64)[0][0] for row in rows]
@@ -74,18 +84,18 @@ def test_every_answer_is_reachable_in_some_window(tokenizer, words, data):
 
 
 def test_windows_cover_the_whole_context(tokenizer):
-    row = sources.rows("microworld", tasks.get("xquad"), "test", "qac", 1)[0]
+    row = sources.rows(WORLD, tasks.get("xquad"), "test", "qac", 1)[0]
     row = row | {"context": " ".join([row["context"]] * 6), "answers": {"text": [], "answer_start": []}}
     covered = {c for f in span.encode([row], tokenizer, tasks.get("xquad"), 48) for o in f["offsets"] if o for c in range(*o)}
     assert {i for i, c in enumerate(row["context"]) if c != " "} <= covered
 
 
 def test_best_span_stays_in_the_context_and_in_order(tokenizer):
-    rows = sources.rows("microworld", tasks.get("xquad"), "test", "qaa", 4)
+    rows = sources.rows(WORLD, tasks.get("xquad"), "test", "qaa", 4)
     features = span.encode(rows, tokenizer, tasks.get("xquad"), 64)
     width = batching.pad([f["ids"][0] for f in features], 1).shape[1]
     logits = torch.randn(len(features), width, 2)
-    for feature, (_, start, end) in zip(features, span.decode(logits, {"features": features}), strict=True):
+    for feature, (_, start, end, _) in zip(features, span.decode(logits, {"features": features}, tasks.get("xquad")), strict=True):
         assert feature["offsets"][start] and feature["offsets"][end]
         assert start <= end < start + span.MAX_ANSWER
 
@@ -96,7 +106,7 @@ def test_best_span_stays_in_the_context_and_in_order(tokenizer):
 )
 def test_squad_scores(prediction, gold, f1, exact):
     rows = [{"id": "0", "answers": {"text": gold, "answer_start": [0] * len(gold)}}]
-    scores = span.score([prediction], rows, tasks.get("xquad"))
+    scores = span.score([prediction], rows, tasks.get("xquad"), "en")
     assert scores["f1"] == pytest.approx(f1)
     assert scores["exact"] == exact
     assert scores["f1_exact"] == pytest.approx((f1 + exact) / 2)
@@ -114,14 +124,14 @@ def test_no_tag_is_lost_when_long_sentences_are_split(tokenizer, words, data):
     assert all(len(f["ids"][0]) == len(f["targets"]) <= 24 for f in features)
     seen = [[t for t in f["targets"] if t != tagging.IGNORE] for f in features]
     whole = tagging.assemble(features, seen, rows)
-    assert [tagging.UPOS[t] for t in whole[0]] == tags
+    assert [tagging.UPOS[t] for t in tagging.joined(whole[0])] == tags
 
 
 def test_seqeval_counts_entities_not_tokens():
     task = tasks.get("panx")
     rows = [{"id": "0", "words": ["a", "b", "c"], "tags": ["B-PER", "I-PER", "O"]}]
     ids = {label: i for i, label in enumerate(task.labels)}
-    half = tagging.score([[ids["B-PER"], ids["O"], ids["O"]]], rows, task)
+    half = tagging.score([[[ids["B-PER"], ids["O"], ids["O"]]]], rows, task, "en")
     assert half["f1"] == 0 and half["accuracy"] == pytest.approx(200 / 3)
 
 
@@ -129,7 +139,7 @@ def test_part_of_speech_f1_merges_runs_as_the_benchmark_does():
     task = tasks.get("udpos")
     noun, verb = task.labels.index("NOUN"), task.labels.index("VERB")
     rows = [{"id": "0", "words": ["a", "b", "c"], "tags": ["NOUN", "NOUN", "VERB"]}]
-    scores = tagging.score([[noun, verb, verb]], rows, task)
+    scores = tagging.score([[[noun, verb, verb]]], rows, task, "en")
     assert scores["accuracy"] == pytest.approx(200 / 3)
     assert scores["f1"] == 0, "both runs have wrong borders"
 
@@ -153,16 +163,133 @@ def test_a_long_context_keeps_its_end_and_every_choice(tokenizer):
     assert tokenizer.truncation_side == "right"
 
 
-def test_retrieval_finds_translations_of_itself(tiny):
-    rows = [r | {"text": r["source_text"]} for r in sources.rows("microworld", tasks.get("tatoeba"), "test", "qab", 40)]
-    settings = type("Settings", (), {"layer": None, "pooling": "mean"})
-    scores, predictions = scoring.retrieve(tiny, tasks.get("tatoeba"), rows, settings, 64)
-    assert scores["accuracy"] == 100
-    assert predictions == list(range(40))
+def test_a_sentence_split_in_two_is_scored_as_two_sequences():
+    task = tasks.get("panx")
+    rows = [{"id": "0", "words": ["a", "b"], "tags": ["B-PER", "I-PER"]}]
+    right = [task.labels.index("B-PER")], [task.labels.index("I-PER")]
+    assert tagging.score([[[*right[0], *right[1]]]], rows, task, "en")["f1"] == 100
+    assert tagging.score([list(right)], rows, task, "en")["f1"] == 100, "both pieces hold one entity, in gold and prediction alike"
+    o = [task.labels.index("O")]
+    assert tagging.score([[right[0], o]], rows, task, "en")["f1"] == pytest.approx(200 / 3), "the cut made two entities of one"
 
 
-def test_nearest_is_by_cosine_with_queries_first():
-    import numpy as np
+def test_a_tag_that_the_task_lacks_is_not_trained_on_and_always_wrong(tokenizer):
+    task = tasks.get("udpos")
+    feature = tagging.encode([{"id": "0", "words": ["1", "2"], "tags": ["NOUN", "NEW"]}], tokenizer, task, 32)[0]
+    assert [t for t in feature["targets"] if t != tagging.IGNORE] == [task.labels.index("NOUN"), tagging.UNKNOWN]
+    loss = tagging.loss(torch.zeros(1, 8, len(task.labels)), {"features": [feature]})
+    assert torch.isfinite(loss)
 
-    index = np.array([[1, 0], [0, 10]], dtype=np.float32)
-    assert retrieval.nearest(np.array([[5, 1], [0.1, 0.2]], dtype=np.float32), index).tolist() == [0, 1]
+
+def test_no_answer_wins_only_where_the_task_knows_it_and_every_window_prefers_it(tokenizer):
+    rows = [sources.rows(WORLD, tasks.get("squad_v2"), "train", "qaa", 1)[0]]
+    features = span.encode(rows, tokenizer, tasks.get("squad_v2"), 64)
+    logits = torch.zeros(len(features), batching.pad([f["ids"][0] for f in features], 1).shape[1], 2)
+    logits[:, 0] = 5.0
+    for name, empty in (("squad_v2", True), ("xquad", False)):
+        parts = span.decode(logits, {"features": features}, tasks.get(name))
+        assert (span.assemble(features, parts, rows) == [""]) is empty
+    parts = span.decode(logits, {"features": features}, tasks.get("squad_v2"))
+    one_sure = [(*parts[0][:3], -9.0), *parts[1:]]
+    assert span.assemble(features, one_sure, rows) != [""]
+
+
+def test_unanswerable_questions_are_right_when_left_unanswered():
+    rows = [{"id": "0", "answers": {"text": [], "answer_start": []}}]
+    assert span.score([""], rows, tasks.get("squad_v2"), "en")["f1_exact"] == 100
+    assert span.score(["cat"], rows, tasks.get("squad_v2"), "en")["f1_exact"] == 0
+
+
+# ---------------------------------------------------------------- retrieval
+
+
+def test_retrieval_finds_each_text_itself(tiny):
+    task = tasks.get("tatoeba")
+    rows = sources.rows(WORLD, task, "test", "qab", 40)
+    vectors = scoring.embed(tiny, task, rows, [1, 2], "mean", 64)
+    assert vectors.shape == (2, 40, 32)
+    found = scoring.retrieve(task, rows, rows, vectors[1], vectors[1], "qab")
+    assert found.scores["accuracy"] == 100 and found.predictions[3][0] == rows[3]["id"]
+
+
+def test_search_is_by_cosine_and_agrees_with_a_plain_product():
+    rng = np.random.default_rng(0)
+    queries, index = rng.normal(size=(30, 8)).astype(np.float32), rng.normal(size=(200, 8)).astype(np.float32) * 9
+    unit = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in (queries, index)]
+    cosines, found = retrieval.search(queries, index, 5)
+    wanted = np.argsort(-(unit[0] @ unit[1].T), axis=1)[:, :5]
+    assert (found == wanted).all()
+    assert np.allclose(cosines, np.take_along_axis(unit[0] @ unit[1].T, wanted, 1), atol=1e-6)
+
+
+def test_mining_finds_planted_pairs_among_distractors_and_no_row_twice():
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(60, 16))
+    y = np.concatenate([x[:30] + 0.05 * rng.normal(size=(30, 16)), rng.normal(size=(50, 16))])
+    pairs = retrieval.mine(x, y)
+    assert len({i for _, i, _ in pairs}) == len({j for _, _, j in pairs}) == len(pairs)
+    assert {(i, j) for _, i, j in pairs[:30]} == {(i, i) for i in range(30)}
+    assert [p[0] for p in pairs] == sorted((p[0] for p in pairs), reverse=True)
+
+
+def test_the_best_threshold_is_the_best_of_all():
+    rng = np.random.default_rng(2)
+    scored = sorted(((float(s), bool(rng.random() < s)) for s in rng.random(50)), reverse=True)
+
+    def f1(threshold):
+        kept = [right for score, right in scored if score >= threshold]
+        return 2 * sum(kept) / (len(kept) + 30)
+
+    best = retrieval.best_threshold(scored, 30)
+    assert f1(best) == max(f1(score) for score, _ in scored)
+    assert retrieval.best_threshold([(1.0, False)], 3) == float("inf"), "nothing right: nothing is mined"
+
+
+def test_repeated_sentences_are_one():
+    rows = [{"id": "a", "text": "x"}, {"id": "b", "text": "y"}, {"id": "c", "text": "x"}]
+    unique, alias = retrieval.unify(rows)
+    assert [row["id"] for row in unique] == ["a", "b"] and alias == {"a": "a", "b": "b", "c": "a"}
+
+
+def test_average_precision_divides_by_what_can_be_found():
+    gold = [f"g{i}" for i in range(30)]
+    assert retrieval.average_precision(gold, gold) == 1, "more right ones than places: all places right is perfect"
+    assert retrieval.average_precision(["g0", "x", "g1"], ["g0", "g1"]) == pytest.approx((1 + 2 / 3) / 2)
+    assert retrieval.average_precision(["x"] * 20 + ["g0"], ["g0"]) == 0
+    assert retrieval.reciprocal_rank(["x", "g0"], ["g0"]) == 0.5
+    assert retrieval.reciprocal_rank(["x"] * 20 + ["g0"], ["g0"]) == 0
+
+
+@pytest.mark.parametrize("name", ["lareqa", "mewslix"])
+def test_a_dual_encoder_learns_its_pairs(name, tiny, settings):
+    task = tasks.get(name)
+    rows = sources.rows(WORLD, task, "train", "qaa", 24)
+    longer = settings.model_copy(update={"epochs": 40, "learning_rate": 3e-3})
+    finetuning.fine_tune(tiny, {name: (task, rows)}, longer, 0)
+    pool = {row["positive"]: {"id": str(i), "text": row["positive"]} for i, row in enumerate(rows)}
+    queries = [row | {"gold": [pool[row["positive"]]["id"]]} for row in rows]
+    vectors = [scoring.embed(tiny, task, found, [2], "first", 64)[0] for found in (queries, list(pool.values()))]
+    assert scoring.retrieve(task, queries, list(pool.values()), *vectors, "qaa").scores[task.metric] > 80
+
+
+def test_mining_tunes_on_held_out_queries_and_scores_the_others():
+    task, rng = tasks.get("bucc2018"), np.random.default_rng(3)
+    c = rng.normal(size=(80, 16))
+    q = np.concatenate([c[:40] + 0.05 * rng.normal(size=(40, 16)), rng.normal(size=(40, 16))])
+    queries = [{"id": f"f{i}", "text": f"f{i}", "gold": [f"e{i}"] if i < 40 else []} for i in range(80)]
+    candidates = [{"id": f"e{i}", "text": f"e{i}"} for i in range(80)]
+    found = scoring.retrieve(task, queries, candidates, q, c, "de")
+    assert found.scores["held_out"] == 16 and found.scores["n"] == 64 == len(found.rows)
+    assert found.scores["f1"] > 95
+    assert "f0" not in {row["id"] for row in found.rows}
+
+
+def test_mentions_are_marked_and_stray_braces_go():
+    assert retrieval.mention_text("See {this} Ann now.", 11, 14) == "Ann: See (this) { Ann } now."
+
+
+def test_sentences_cover_the_context():
+    text = "One. Two?  Three! Four"
+    spans = retrieval.sentences(text)
+    assert [text[a:b].strip() for a, b in spans] == ["One.", "Two?", "Three!", "Four"]
+    assert spans[0][0] == 0 and spans[-1][1] == len(text) and all(a[1] == b[0] for a, b in itertools.pairwise(spans))

@@ -1,8 +1,10 @@
 """The command line: `python -m xtools COMMAND [STUDY]`, which the Makefile's targets call."""
 
 import argparse
+import json
 import os
 import sys
+from pathlib import Path
 
 from xtools.problems import Problem
 
@@ -14,14 +16,23 @@ def main(words: list[str] | None = None) -> int:
     for name, text in (
         ("study", "run what is missing of a study, then report"),
         ("report", "rebuild the report from the records alone"),
-        ("plan", "show the cells of a study and which are missing, running nothing"),
+        ("fetch", "download everything a study needs"),
+        ("plan", "show the cells, downloads, disk and compute of a study, running nothing"),
         ("backbones", "make the published backbones of a study that are missing or of another world"),
+        ("submission", "write the predictions of a study in XTREME's layout"),
         ("calibrate", "sweep task sizes on the published backbones and print the table"),
     ):
         command = commands.add_parser(name, help=text)
         command.add_argument("profile", nargs="?", default="pocket")
         command.add_argument("--cores", type=positive, default=None, help="cells at a time (default: all cores, or one per GPU)")
+        if name == "plan":
+            command.add_argument("--gpu", help="estimate hours for this GPU instead of this machine")
         command.add_argument("--engine", default="", help="further words for Snakemake, such as '--executor slurm --jobs 64'")
+    scored = commands.add_parser("score", help="score a folder of predictions in XTREME's layout against gold labels")
+    scored.add_argument("predictions", type=Path)
+    scored.add_argument("labels", type=Path)
+    scored.add_argument("--benchmark", choices=("xtreme", "xtreme_r"), default="xtreme")
+    scored.add_argument("--json", action="store_true", help="all scores in full precision")
     asked = parser.parse_args(words)
     try:
         return run(asked)
@@ -49,13 +60,28 @@ def run(asked: argparse.Namespace) -> int:
         from xtools import grid
 
         return grid.report(asked.profile)
+    if asked.command == "score":
+        from xtools import submission
+
+        found = submission.score(asked.predictions, asked.labels, asked.benchmark)
+        print(json.dumps(found, indent=1) if asked.json else submission.table(found))
+        return 0
     from xtools import study
 
     loaded = study.load(asked.profile)
-    if asked.command == "plan":
-        from xtools import grid
+    if asked.command == "submission":
+        from xtools import submission
 
-        print(grid.describe(loaded))
+        files = submission.write(loaded)
+        print(f"{len(files)} files in runs/{loaded.name}/submission")
+    if asked.command == "fetch":
+        from xtools import fetch
+
+        return fetch.run(loaded)
+    if asked.command == "plan":
+        from xtools import estimate
+
+        estimate.show(loaded, asked.gpu)
     if asked.command == "backbones":
         from xtools import backbones
 

@@ -12,7 +12,7 @@ from xtools import encoder, pretraining, sources, tasks
 from xtools.encoder import Encoder
 from xtools.problems import Problem
 from xtools.sources import world
-from xtools.study import ROOT, Study, expand
+from xtools.study import ROOT, Study
 
 CARD = "card.json"
 
@@ -31,7 +31,7 @@ def published(study: Study, backbone: str, seed: int) -> Encoder:
             raise Problem(f"{where}: made for another microworld ({card['world']}, now {world.fingerprint()}); run make backbones")
     if where.startswith("backbones/") and not local.exists():
         raise Problem(f"{where}: not there; run make backbones, or take seed {seed} out of the study")
-    return encoder.load(str(local) if local.exists() else where, entry.revision)
+    return encoder.load(str(local) if local.exists() else where, entry.revision, entry.tokenizer)
 
 
 def make(study: Study, backbone: str, seed: int, checkpoint: Path | None = None) -> tuple[Encoder, dict]:
@@ -39,7 +39,7 @@ def make(study: Study, backbone: str, seed: int, checkpoint: Path | None = None)
     entry, settings = study.backbones[backbone], study.pretraining
     involved = [tasks.get(name) for name in [*study.intermediate_tasks, *study.targets]]
     languages = {target: study.languages_of(target) for target in study.targets}
-    documents = sources.unlabelled(expand(study.source), involved, languages, settings.documents, seed)
+    documents = sources.unlabelled(study.data, involved, languages, settings.documents, seed)
     texts = (text for document in documents for text in ([document] if isinstance(document, str) else document))
     tokenizer = encoder.train_tokenizer(texts, settings.vocabulary, settings.max_length)
     made = encoder.create(tokenizer, entry.layers, entry.hidden, entry.heads, settings.max_length, seed)
@@ -72,12 +72,12 @@ def obtain(study: Study, backbone: str, seed: int, checkpoint: Path | None = Non
 def describe(made: Encoder, card: dict) -> pd.DataFrame:
     """The encoder's size, and what its card says of its pretraining."""
     config = made.config
-    inside = sum(p.numel() for p in made.model.base_model.encoder.parameters())
+    looked_up = sum(p.numel() for p in made.model.get_input_embeddings().parameters())
     rows = {
         "architecture": config.model_type,
         "layers x hidden x heads": f"{config.num_hidden_layers} x {config.hidden_size} x {config.num_attention_heads}",
         "vocabulary": f"{config.vocab_size:,}",
-        "parameters": f"{sum(p.numel() for p in made.model.parameters()):,} ({inside:,} in the layers)",
+        "parameters": f"{sum(p.numel() for p in made.model.parameters()):,} ({looked_up:,} of them word embeddings)",
     }
     if card:
         rows |= {"documents": f"{card['documents']:,}", "tokens read": f"{card['tokens']:,}", "steps": f"{card['curve']['steps']:,}"}
@@ -91,7 +91,7 @@ def backbone_name(made: Encoder) -> str:
 def _evaluation_rows(study: Study, n: int) -> dict[str, list[dict]]:
     """The first `n` test rows of the first target in each of its languages."""
     task = tasks.get(study.targets[0])
-    return {lang: sources.read(expand(study.source), task, "test", lang, n) for lang in study.languages_of(task.name)}
+    return {lang: sources.read(study.data, task, "test", lang, n) for lang in study.languages_of(task.name)}
 
 
 def fertility(made: Encoder, study: Study, n: int = 200) -> dict[str, float]:

@@ -23,7 +23,7 @@ def point(study: Study, backbone: str, target: str, examples: int) -> dict:
     started = backbones.published(study, backbone, study.seeds[0])
     started.precision = encoder.choose_precision(study.precision, started.device)
     model = targets.prepare(started, swept, target, study.seeds[0])
-    scores, metric = targets.score(model, swept)[0], model.task.metric
+    scores, metric = targets.score(model, swept, backbone)[0], model.task.metric
     others = [s[metric] for language, s in scores.items() if language != study.source_language]
     return {
         "backbone": backbone,
@@ -38,7 +38,7 @@ def point(study: Study, backbone: str, target: str, examples: int) -> dict:
 
 def run(study: Study, jobs: int) -> None:
     """Sweep every trained target of the study on every backbone; print the table and write it to results/calibration.csv."""
-    trained = [t for t in study.targets if tasks.get(t).format != "retrieval"]
+    trained = [t for t in study.targets if tasks.get(t).format != "retrieval" and not study.serves(t)]
     points = [
         (backbone, target, round(factor * study.target.for_task(target).examples))
         for backbone in study.backbones

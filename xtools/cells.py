@@ -8,6 +8,9 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from safetensors.torch import load_model as load_file
+from safetensors.torch import save_model
+
 from xtools import encoder, study
 from xtools.problems import Problem
 from xtools.study import ROOT, Cell, Study
@@ -21,10 +24,6 @@ class Run:
     cell: Cell
     folder: Path | None
     started: float = field(default_factory=time.monotonic)
-
-    @property
-    def source(self) -> str:
-        return study.expand(self.study.source)
 
     @property
     def checkpoint(self) -> Path | None:
@@ -45,7 +44,7 @@ class Run:
     def _upstream_encoder(self) -> encoder.Encoder:
         from xtools import backbones
 
-        upstream = self.cell.upstream
+        upstream = self.study.upstream(self.cell)
         if (upstream is None or upstream.phase == "backbone") and self.study.backbones[self.cell.backbone].load:
             return backbones.published(self.study, self.cell.backbone, self.cell.seed)
         folder = upstream.folder / "encoder"
@@ -53,19 +52,32 @@ class Run:
             raise Problem(f"{upstream.name}: has not been run yet; run make study PROFILE={self.study.name} first")
         return encoder.load(str(folder))
 
-    def save(self, result: dict, predictions: dict | None = None) -> None:
-        """Hand over what the cell measured (JSON values; equal for equal parameters) and, where there are any, its predictions."""
+    def load_head(self, head) -> bool:
+        """Restore the head of the model that this cell shares with another target; False where it shares none."""
+        shared = self.study.serves(self.cell.target)
+        if shared:
+            load_file(head, self.study.upstream(self.cell).folder / "head.safetensors")
+        return bool(shared)
+
+    def save(self, result: dict, predictions: dict | None = None, rows: dict | None = None) -> None:
+        """Hand over what the cell measured (JSON values; equal for equal parameters) and, where there are any, its predictions.
+
+        Predictions and rows are lists per language (or task); each prediction is written with its row's id.
+        """
         if self.folder is None:
             print("run by itself, outside the grid: nothing is written")
             return
         if predictions is not None:
-            (self.folder / "predictions.json").write_text(json.dumps(predictions, ensure_ascii=False))
+            named = {k: [[row["id"], p] for row, p in zip(rows[k], found, strict=True)] for k, found in predictions.items()}
+            (self.folder / "predictions.json").write_text(json.dumps(named, ensure_ascii=False))
         (self.folder / "result.json").write_text(json.dumps(result))
 
-    def save_encoder(self, made: encoder.Encoder) -> None:
-        """Keep the encoder for the cells downstream."""
+    def save_encoder(self, made: encoder.Encoder, head=None) -> None:
+        """Keep the encoder for the cells downstream, and the head where they use that too."""
         if self.folder is not None:
             encoder.save(made, self.folder / "encoder")
+            if head is not None:
+                save_model(head, str(self.folder / "head.safetensors"))
 
 
 def start(profile: str, phase: str, backbone="", recipe="", target="", seed=0, folder="") -> Run:
@@ -96,9 +108,9 @@ def execute(cell: Cell, fingerprint: str) -> None:
     began, clock = time.time(), time.monotonic()
     cell.folder.mkdir(parents=True, exist_ok=True)
     begun = cell.folder / "fingerprint"  # of the attempt that left a checkpoint: another one must not go on from it
-    stale = () if begun.exists() and begun.read_text() == fingerprint else ("checkpoint.safetensors",)
-    for leftover in ("record.json", "result.json", "failed.txt", *stale):
-        (cell.folder / leftover).unlink(missing_ok=True)
+    stale = [] if begun.exists() and begun.read_text() == fingerprint else list(cell.folder.glob("checkpoint*.safetensors"))
+    for leftover in (*(cell.folder / name for name in ("record.json", "result.json", "failed.txt")), *stale):
+        leftover.unlink(missing_ok=True)
     begun.write_text(fingerprint)
     running = cell.folder / "running"  # what `watch` in xtools/grid.py shows as running
     running.touch()

@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+import yaml
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import AutoModelForMaskedLM, AutoTokenizer, PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaForMaskedLM
+from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer, PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaForMaskedLM
 from transformers.utils import logging
 
 from xtools.problems import Problem
 
 logging.disable_progress_bar()
+ROOT = Path(__file__).resolve().parent.parent
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]  # XLM-R's special tokens; <pad> has id 1, as there
 
 
@@ -40,16 +42,27 @@ class Encoder:
             return torch.autocast(self.device.type, torch.bfloat16)
         return contextlib.nullcontext()
 
-    def hidden(self, ids: torch.Tensor, layer: int | None = None) -> torch.Tensor:
-        """Hidden states [sequences, tokens, hidden] in fp32 for padded ids [sequences, tokens].
-
-        `layer` counts transformer layers from 1 (0 = embeddings); None is the last one.
-        """
-        mask = ids != self.tokenizer.pad_token_id
+    def hidden(self, ids: torch.Tensor) -> torch.Tensor:
+        """The last layer's hidden states [sequences, tokens, hidden] in fp32 for padded ids [sequences, tokens]."""
         with self.autocast():
-            out = self.model.base_model(input_ids=ids, attention_mask=mask, output_hidden_states=layer is not None)
-        states = out.last_hidden_state if layer is None else out.hidden_states[layer]
-        return states.float()
+            return self.model.base_model(**self.inputs(ids)).last_hidden_state.float()
+
+    def hidden_layers(self, ids: torch.Tensor, layers: list[int]) -> list[torch.Tensor]:
+        """As `hidden`, of several layers, counted from 1 (0 = embeddings)."""
+        with self.autocast():
+            states = self.model.base_model(**self.inputs(ids), output_hidden_states=True).hidden_states
+        return [states[layer].float() for layer in layers]
+
+    def inputs(self, ids: torch.Tensor) -> dict:
+        """What the model is called with: ids, the mask of what is not padding, and segments where the architecture knows them.
+
+        BERT's second segment starts after the first separator; XLM-R has one segment only.
+        """
+        found = {"input_ids": ids, "attention_mask": ids != self.tokenizer.pad_token_id}
+        if getattr(self.config, "type_vocab_size", 0) > 1:
+            separators = ids == self.tokenizer.sep_token_id
+            found["token_type_ids"] = (separators.cumsum(1) - separators.long()).clamp(max=1) * found["attention_mask"]
+        return found
 
 
 def choose_precision(asked: str, device: torch.device) -> str:
@@ -100,8 +113,15 @@ def train_tokenizer(texts, vocabulary: int, max_length: int) -> PreTrainedTokeni
 def create(tokenizer, layers: int, hidden: int, heads: int, max_length: int, seed: int) -> Encoder:
     """A new encoder of XLM-R's architecture with random weights; feed-forward layers are 4 x hidden wide, as in all BERT sizes."""
     torch.manual_seed(seed)
-    config = XLMRobertaConfig(
-        vocab_size=len(tokenizer),
+    config = new_config(len(tokenizer), layers, hidden, heads, max_length)
+    config.update({name: getattr(tokenizer, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")})
+    return Encoder(XLMRobertaForMaskedLM(config), tokenizer)
+
+
+def new_config(vocabulary: int, layers: int, hidden: int, heads: int, max_length: int) -> XLMRobertaConfig:
+    """The config of a new encoder: XLM-R's, without dropout, feed-forward layers 4 x hidden wide."""
+    return XLMRobertaConfig(
+        vocab_size=vocabulary,
         num_hidden_layers=layers,
         hidden_size=hidden,
         num_attention_heads=heads,
@@ -110,22 +130,48 @@ def create(tokenizer, layers: int, hidden: int, heads: int, max_length: int, see
         type_vocab_size=1,
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
         attn_implementation="eager",
     )
-    return Encoder(XLMRobertaForMaskedLM(config), tokenizer)
 
 
-def load(where: str, revision: str | None = None) -> Encoder:
+def is_local(where: str) -> bool:
+    """Whether a backbone's `load` is a folder of the project rather than a Hub id."""
+    return (ROOT / where).exists() or where.startswith("backbones/")
+
+
+def config_of(where: str, revision: str | None = None):
+    """A published encoder's config, from its folder, the cache, params/encoders.yaml or the Hub.
+
+    Raises Problem when it is in none of them.
+    """
+    known = yaml.safe_load((ROOT / "params" / "encoders.yaml").read_text())
+    if where in known and not is_local(where):
+        return AutoConfig.for_model(**known[where])
+    try:
+        return AutoConfig.from_pretrained(str(ROOT / where) if is_local(where) else where, revision=revision)
+    except (OSError, ValueError) as error:
+        raise Problem(f"backbone {where}: its config cannot be loaded ({str(error).strip().splitlines()[0]})") from error
+
+
+def tokenizer_at_hand(entry, seed: int):
+    """A backbone's tokenizer where no download is needed, else None."""
+    where = (entry.tokenizer or entry.load or "").format(seed=seed)
+    try:
+        return AutoTokenizer.from_pretrained(str(ROOT / where) if is_local(where) else where, local_files_only=True) if where else None
+    except (OSError, ValueError):
+        return None
+
+
+def load(where: str, revision: str | None = None, tokenizer: str | None = None) -> Encoder:
     """An encoder from a local folder or the Hugging Face Hub: safetensors only, fp32 weights, no remote code.
+
+    `tokenizer` names another place for the tokenizer.
 
     Raises Problem when it cannot be had.
     """
     attention = "sdpa" if torch.cuda.is_available() else "eager"  # on CPUs with native bf16, eager trains several times faster
     try:
-        tokenizer = AutoTokenizer.from_pretrained(where, revision=revision)
+        words = AutoTokenizer.from_pretrained(tokenizer or where, revision=None if tokenizer else revision)
         model = AutoModelForMaskedLM.from_pretrained(
             where, revision=revision, use_safetensors=True, dtype=torch.float32, attn_implementation=attention
         )
@@ -134,7 +180,7 @@ def load(where: str, revision: str | None = None) -> Encoder:
         raise Problem(
             f"backbone {where}: cannot be loaded ({first}); is the name right, and is it downloaded or the Hub reachable?"
         ) from error
-    return Encoder(model, tokenizer)
+    return Encoder(model, words)
 
 
 def save(encoder: Encoder, folder: Path, dtype: torch.dtype = torch.float32) -> None:

@@ -3,10 +3,10 @@
 import pandas as pd
 import torch
 
-from xtools import scoring, sources, tasks
+from xtools import pretraining, scoring, sources, tasks
 from xtools.batching import collate, length
 from xtools.encoder import Encoder
-from xtools.study import Study, expand
+from xtools.study import Recipe, Study, Training
 from xtools.tasks import Task, format_of
 from xtools.training import Stream, train
 
@@ -31,27 +31,58 @@ def task_stream(encoder: Encoder, head: torch.nn.Module, task: Task, rows: list[
     return Stream(task.name, [length(f) for f in features], loss)
 
 
-def fine_tune(encoder: Encoder, data: dict[str, tuple[Task, list[dict]]], settings, seed: int, checkpoint=None) -> tuple[dict, dict]:
-    """Train the encoder in place on {name: (task, rows)} with one new head per task; returns the heads and the learning curve."""
+def fine_tune(
+    encoder: Encoder, data: dict[str, tuple[Task, list[dict]]], settings, seed: int, checkpoint=None, heads=None, beside=()
+) -> tuple[dict, dict]:
+    """Train the encoder in place on {name: (task, rows)}; returns the heads and the learning curve.
+
+    Each task has a new head unless `heads` holds one. Streams of `beside`, masked-LM ones, are mixed in.
+    """
     torch.manual_seed(seed)
-    heads = torch.nn.ModuleDict({name: new_head(encoder, task) for name, (task, _) in data.items()})
+    heads = torch.nn.ModuleDict(heads or {name: new_head(encoder, task) for name, (task, _) in data.items()})
     streams = [task_stream(encoder, heads[name], task, rows, settings.max_length) for name, (task, rows) in data.items()]
-    modules = torch.nn.ModuleDict({"encoder": encoder.model.base_model, "heads": heads})
-    return dict(heads.items()), train(modules, streams, settings, seed, checkpoint)
+    trained = encoder.model if beside else encoder.model.base_model  # without masked-LM, its head stays as it is
+    modules = torch.nn.ModuleDict({"encoder": trained, "heads": heads})
+    return dict(heads.items()), train(modules, [*streams, *beside], settings, seed, checkpoint)
 
 
-def intermediate_data(study: Study, recipe: str) -> dict[str, tuple[Task, list[dict]]]:
+def recipe_data(study: Study, recipe: str) -> dict[str, tuple[Task, list[dict]]]:
     """The training rows of a recipe's intermediate tasks, as {name: (task, rows)}."""
-    found = {}
+    found, parsed = {}, Recipe.parse(recipe)
     for name in study.tasks_of(recipe):
-        task, n = tasks.get(name), study.intermediate.for_task(name).examples
-        found[name] = (task, sources.rows(expand(study.source), task, "train", study.source_language, n))
+        task, n = sources.complete(study.data, tasks.get(name)), parsed.examples or study.intermediate.for_task(name).examples
+        rows = sources.rows(study.data, task, "train", study.source_language, n)
+        found[name] = (task, translated(study, task, rows) if parsed.translated else rows)
     return found
+
+
+def translated(study: Study, task: Task, rows: list[dict]) -> list[dict]:
+    """The rows with an equal share of each language: row i stays as it is, or is its machine translation into one of the others."""
+    others = [language for language in study.all_languages() if language != study.source_language]
+    choices = [rows] + [sources.translated(study.data, task, language, len(rows)) for language in others]
+    shortest = min(map(len, choices))
+    return [choices[i % len(choices)][i] for i in range(shortest)]
+
+
+def settings(study: Study, recipe: str) -> Training:
+    """A recipe's training parameters: its task's own, or those of `all`."""
+    return study.intermediate.for_task(Recipe.parse(recipe).task)
+
+
+def beside(encoder: Encoder, study: Study, recipe: str, seed: int) -> list:
+    """The masked-LM stream of a `+mlm` recipe over text of all the study's languages; no stream for other recipes."""
+    if not Recipe.parse(recipe).mlm:
+        return []
+    involved = [tasks.get(name) for name in [*study.intermediate_tasks, *study.targets]]
+    languages = {target: study.languages_of(target) for target in study.targets}
+    documents = sources.unlabelled(study.data, involved, languages, study.intermediate.mlm_examples, seed)
+    encoded = pretraining.encode_documents(encoder.tokenizer, documents, study.intermediate.max_length)
+    return [pretraining.masked_lm_stream(encoder, encoded, study.intermediate.mlm_share)]
 
 
 def development_rows(study: Study, task: Task) -> list[dict]:
     """The source language's development rows of a task."""
-    return sources.rows(expand(study.source), task, "dev", study.source_language, study.evaluation.dev)
+    return sources.rows(study.data, task, "dev", study.source_language, study.evaluation.dev)
 
 
 def development_scores(encoder: Encoder, heads: dict, study: Study, data: dict) -> tuple[dict, dict]:
@@ -59,7 +90,9 @@ def development_scores(encoder: Encoder, heads: dict, study: Study, data: dict) 
     scores, predictions = {}, {}
     for name, (task, _) in data.items():
         width = study.intermediate.for_task(name).max_length
-        scores[name], predictions[name] = scoring.evaluate(encoder, heads[name], task, development_rows(study, task), width)
+        scores[name], predictions[name] = scoring.evaluate(
+            encoder, heads[name], task, development_rows(study, task), width, study.source_language
+        )
     return scores, predictions
 
 

@@ -55,7 +55,7 @@ def plan(study) -> dict:
     cells = {
         cell.name: {
             "phase": cell.phase,
-            "upstream": cell.upstream.name if cell.upstream else None,
+            "upstream": study.upstream(cell).name if study.upstream(cell) else None,
             "fingerprint": fingerprint,
             "cell": [cell.study, cell.phase, cell.backbone, cell.recipe, cell.target, cell.seed],
         }
@@ -283,16 +283,3 @@ def report(profile: str) -> int:
         make_report(profile, address)
     print(f"report: runs/{profile}/report.html")
     return 0
-
-
-def describe(loaded) -> str:
-    """The study's cells per phase, and how many of them have a current record; nothing is run."""
-    import collections
-
-    from xtools import records
-
-    fingerprints = records.fingerprints(loaded)
-    total = collections.Counter(cell.phase for cell in fingerprints)
-    current = collections.Counter(cell.phase for cell, value in fingerprints.items() if records.is_current(cell, value))
-    lines = [f"{phase:<14}{total[phase]:>6} cells {total[phase] - current[phase]:>6} to run" for phase in total]
-    return "\n".join([f"{loaded.name}: {loaded.title}", *lines])

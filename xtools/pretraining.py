@@ -34,14 +34,21 @@ def mask_tokens(ids: torch.Tensor, tokenizer, share: float) -> tuple[torch.Tenso
     return torch.where(chosen & (fate >= 0.9), anything, masked), chosen
 
 
+def masked_logits(encoder: Encoder, ids: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+    """Logits [chosen tokens, vocabulary]; architectures whose language-model head is a module of its own compute no others."""
+    if hasattr(encoder.model, "lm_head"):
+        return encoder.model.lm_head(encoder.hidden(ids)[chosen])
+    return encoder.model(**encoder.inputs(ids)).logits[chosen]
+
+
 def masked_lm_stream(encoder: Encoder, documents: list[list[int]], share: float) -> Stream:
-    """A training stream over tokenized documents; logits are computed only where a token was masked."""
+    """A training stream over tokenized documents."""
 
     def loss(indices: list[int]) -> torch.Tensor:
         ids = pad([documents[i] for i in indices], encoder.tokenizer.pad_token_id).to(encoder.device)
         masked, chosen = mask_tokens(ids, encoder.tokenizer, share)
         with encoder.autocast():
-            logits = encoder.model.lm_head(encoder.hidden(masked)[chosen])
+            logits = masked_logits(encoder, masked, chosen)
         return torch.nn.functional.cross_entropy(logits.float(), ids[chosen])
 
     return Stream("mlm", [len(d) for d in documents], loss)

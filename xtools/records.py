@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from xtools import sources, tasks
-from xtools.study import ROOT, Cell, Study, expand
+from xtools.study import ROOT, Cell, Recipe, Study
 
 NOTEBOOKS = {
     "backbone": "1_backbone",
@@ -95,14 +95,15 @@ def code(phase: str) -> str:
 def fingerprints(study: Study) -> dict[Cell, str]:
     """For every cell: a hash of its notebook, code, resolved parameters, tasks, data revision and upstream fingerprint."""
     known = tasks.registry()
-    source = expand(study.source)
-    revisions = {name: sources.revision(source, [known[name]]) for name in [*study.intermediate_tasks, *study.targets]}
+    involved = [*study.intermediate_tasks, *study.targets]
+    involved += [stage for name in study.targets for stage in study.stages(name)]
+    revisions = {name: sources.revision(study.data, [known[name]]) for name in involved}
     found = {}
     for cell in study.cells():
-        names = study.tasks_of(cell.recipe) if cell.phase == "intermediate" else [cell.target] if cell.target else []
+        names = study.tasks_of(cell.recipe) if cell.phase == "intermediate" else study.stages(cell.target) if cell.target else []
         if cell.phase == "backbone" and not study.backbones[cell.backbone].load:
             names = [*study.intermediate_tasks, *study.targets]
-        upstream = found[cell.upstream] if cell.upstream else _backbone_files(study, cell)
+        upstream = found[study.upstream(cell)] if study.upstream(cell) else _backbone_files(study, cell)
         entries = [(known[name].metric, known[name].labels, known[name].world, revisions[name]) for name in names]
         found[cell] = _digest(cell, code(cell.phase), json.dumps(parameters(study, cell), sort_keys=True), entries, upstream)
     return found
@@ -120,16 +121,23 @@ def _backbone_files(study: Study, cell: Cell) -> str:
 def parameters(study: Study, cell: Cell) -> dict:
     """The study's parameters that bear on one cell."""
     found = {"source": study.source, "language": study.source_language, "device": study.device, "precision": study.precision}
-    found["backbone"] = study.backbones[cell.backbone].model_dump()
+    found |= {"subset": study.subset, "ccg": study.ccg}
+    found["backbone"] = study.backbones[cell.backbone].model_dump(exclude={"retrieval"})
     if cell.phase == "backbone" and not study.backbones[cell.backbone].load:
         found["pretraining"] = study.pretraining.model_dump()
         found["languages"] = {target: study.languages_of(target) for target in study.targets}
     if cell.phase == "intermediate":
-        found["training"] = {r: study.intermediate.for_task(r).model_dump() for r in [cell.recipe, *study.tasks_of(cell.recipe)]}
+        found["training"] = {t: study.intermediate.for_task(t).model_dump() for t in ["all", *study.tasks_of(cell.recipe)]}
+        recipe = Recipe.parse(cell.recipe)
+        if recipe.mlm:
+            found["mlm"] = study.intermediate.model_dump(include={"mlm_examples", "mlm_share"})
+        if recipe.mlm or recipe.translated:
+            found["languages"] = study.all_languages()
+            found["translation"] = [study.translations, study.translation_noise]
     if cell.phase == "target":
-        found["training"] = study.target.for_task(cell.target).model_dump()
+        found["training"] = {task: study.target.for_task(task).model_dump() for task in study.stages(cell.target)}
         found["languages"] = study.languages_of(cell.target)
-        found["retrieval"] = study.retrieval.model_dump()
+        found["retrieval"] = study.retrieval_of(cell.backbone).model_dump()
     if cell.phase == "timing":
         found["timing"] = study.timing.model_dump()
         found["targets"] = {target: study.languages_of(target) for target in study.targets}

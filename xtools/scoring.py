@@ -1,5 +1,7 @@
 """Predictions and scores per language: the same forward pass that timing measures."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 
@@ -28,34 +30,65 @@ def predict(encoder: Encoder, head: torch.nn.Module, task: Task, rows: list[dict
     features = form.encode(rows, encoder.tokenizer, task, max_length)
 
     def output(encoder, batch):
-        return form.decode(head(encoder.hidden(batch["ids"]), batch), batch)
+        return form.decode(head(encoder.hidden(batch["ids"]), batch), batch, task)
 
     parts = forward(encoder, features, output)
     return form.assemble(features, parts, rows), sum(f["cut"] for f in features)
 
 
-def evaluate(encoder: Encoder, head: torch.nn.Module, task: Task, rows: list[dict], max_length: int) -> tuple[dict, list]:
+def evaluate(encoder: Encoder, head: torch.nn.Module, task: Task, rows: list[dict], max_length: int, language: str) -> tuple[dict, list]:
     """Scores (percent) with the number of rows and of cut rows, and the predictions."""
     predictions, cut = predict(encoder, head, task, rows, max_length)
-    return format_of(task).score(predictions, rows, task) | {"n": len(rows), "cut": cut}, predictions
+    return format_of(task).score(predictions, rows, task, language) | {"n": len(rows), "cut": cut}, predictions
 
 
-def embed(encoder: Encoder, task: Task, rows: list[dict], column: str, layer: int, pooling: str, max_length: int) -> np.ndarray:
-    """Sentence vectors [rows, hidden] of a text column from one layer."""
-    features = retrieval.encode(rows, encoder.tokenizer, task, max_length, column)
+def embed(encoder: Encoder, task: Task, rows: list[dict], layers: list[int], pooling: str, max_length: int) -> np.ndarray:
+    """Sentence vectors [layers, rows, hidden] of the rows' text."""
+    features = retrieval.encode([{"text": row["text"]} for row in rows], encoder.tokenizer, task, max_length)
 
     def output(encoder, batch):
-        return pool(encoder.hidden(batch["ids"], layer), batch["ids"], encoder.tokenizer.pad_token_id, pooling).cpu().numpy()
+        states = encoder.hidden_layers(batch["ids"], layers)
+        pooled = [pool(hidden, batch["ids"], encoder.tokenizer.pad_token_id, pooling) for hidden in states]
+        return torch.stack(pooled, 1).cpu().numpy()
 
-    return np.stack(forward(encoder, features, output))
+    return np.stack(forward(encoder, features, output), 1)
 
 
-def retrieve(encoder: Encoder, task: Task, rows: list[dict], settings, max_length: int) -> tuple[dict, list]:
-    """Scores and predictions of a retrieval task: source-language queries against an index of the other language."""
-    layer = settings.layer or retrieval_layer(encoder)
-    queries, index = (embed(encoder, task, rows, c, layer, settings.pooling, max_length) for c in ("source_text", "text"))
-    predictions = retrieval.nearest(queries, index).tolist()
-    return retrieval.score(predictions, rows, task) | {"n": len(rows), "layer": layer}, predictions
+@dataclass(frozen=True)
+class Searched:
+    """What a retrieval task gave in one language: scores, predictions (candidate ids, best first), and the queries that were scored."""
+
+    scores: dict
+    predictions: list[list[str]]
+    rows: list[dict]
+
+
+def retrieve(task: Task, queries: list[dict], candidates: list[dict], q: np.ndarray, c: np.ndarray, language: str) -> Searched:
+    """Search or mine with the vectors [rows, hidden] of queries and candidates."""
+    if task.metric == "f1":
+        return _mine(task, queries, candidates, q, c, language)
+    _, found = retrieval.search(q, c)
+    predictions = [[candidates[i]["id"] for i in row] for row in found]
+    return Searched(retrieval.score(predictions, queries, task, language) | {"n": len(queries)}, predictions, queries)
+
+
+def _mine(task: Task, queries: list[dict], candidates: list[dict], q: np.ndarray, c: np.ndarray, language: str) -> Searched:
+    """Mine pairs over all sentences, each text once; every `HELD_OUT`-th query tunes the threshold, the others are scored."""
+    (x_rows, x_alias), (y_rows, y_alias) = retrieval.unify(queries), retrieval.unify(candidates)
+    x_place, y_place = ({row["id"]: i for i, row in enumerate(rows)} for rows in (queries, candidates))
+    pairs = retrieval.mine(q[[x_place[r["id"]] for r in x_rows]], c[[y_place[r["id"]] for r in y_rows]])
+    gold: dict[str, set] = {row["id"]: set() for row in x_rows}
+    for row in queries:
+        gold[x_alias[row["id"]]] |= {y_alias[candidate] for candidate in row["gold"]}
+    held = {row["id"] for i, row in enumerate(x_rows) if i % retrieval.HELD_OUT == 0}
+    mined = [(score, x_rows[i]["id"], y_rows[j]["id"]) for score, i, j in pairs]
+    tuned = [(score, candidate in gold[query]) for score, query, candidate in mined if query in held]
+    threshold = retrieval.best_threshold(tuned, sum(len(gold[query]) for query in held))
+    kept = {query: [candidate] for score, query, candidate in mined if query not in held and score >= threshold}
+    rows = [row | {"gold": sorted(gold[row["id"]])} for row in x_rows if row["id"] not in held]
+    predictions = [kept.get(row["id"], []) for row in rows]
+    extra = {"n": len(rows), "threshold": threshold if np.isfinite(threshold) else None, "held_out": len(held)}
+    return Searched(retrieval.score(predictions, rows, task, language) | extra, predictions, rows)
 
 
 def retrieval_layer(encoder: Encoder) -> int:

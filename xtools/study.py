@@ -2,7 +2,7 @@
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,8 +11,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from xtools import tasks
+from xtools.benchmark import BENCHMARKS
 from xtools.problems import Problem, nearest
-from xtools.sources import world
+from xtools.sources import Source, world
 
 ROOT = Path(__file__).resolve().parent.parent
 Positive = Annotated[int, Field(ge=1)]
@@ -49,13 +50,18 @@ class Training(Strict):
 
 
 class Phase(Training):
-    """Training parameters of a phase, with exceptions per task."""
+    """Training parameters of a phase, with exceptions per task.
+
+    `mlm_examples` documents an epoch go with a `+mlm` recipe's tasks, a `mlm_share` of their tokens masked.
+    """
 
     tasks: dict[str, dict] = {}
+    mlm_examples: Positive | None = None
+    mlm_share: Annotated[float, Field(gt=0, lt=1)] = 0.15  # Devlin et al. 2019; jiant's setting
 
     def for_task(self, task: str) -> Training:
         """The parameters that hold for one task."""
-        return Training(**(self.model_dump(exclude={"tasks"}) | self.tasks.get(task, {})))
+        return Training(**(self.model_dump(include=set(Training.model_fields)) | self.tasks.get(task, {})))
 
 
 class Pretraining(Training):
@@ -74,9 +80,11 @@ class Backbone(Strict):
 
     load: str | None = None
     revision: str | None = None
+    tokenizer: str | None = None  # Hub id of the tokenizer, where the encoder's own folder holds none that loads
     layers: Positive | None = None
     hidden: Positive | None = None
     heads: Positive | None = None
+    retrieval: "Retrieval | None" = None  # this backbone's own layer and pooling, instead of the study's
 
     @model_validator(mode="after")
     def one_origin(self):
@@ -96,10 +104,12 @@ class Evaluation(Strict):
 
 
 class Retrieval(Strict):
-    """Sentence vectors: the layer (1 is the first; None: 7/12 of the depth, rounded) and the pooling of its hidden states."""
+    """Sentence vectors of an encoder not trained for retrieval: the layer (1 is the first; None: 7/12 of the depth, rounded) and the
+    pooling of its hidden states; with `sweep`, the score of every layer is recorded beside."""
 
     layer: Positive | None = None
     pooling: Literal["mean", "first"] = "mean"
+    sweep: bool = False
 
 
 class Timing(Strict):
@@ -109,18 +119,52 @@ class Timing(Strict):
     repetitions: Positive = 5
 
 
+RECIPE = re.compile(r"(?P<task>[a-z][a-z0-9_]*)(?P<translated>-mt)?(?P<mlm>\+mlm)?(?:@(?P<examples>[1-9][0-9]*))?")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What happens between pretraining and the target: `<task>[-mt][+mlm][@N]`, where the task may be `all`, or `none`.
+
+    `-mt` trains on rows machine-translated into all languages, in equal shares; `+mlm` goes on with multilingual masked-LM on the side;
+    `@N` takes the first N examples of each task.
+    """
+
+    task: str
+    translated: bool = False
+    mlm: bool = False
+    examples: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "Recipe":
+        """Raises ValueError for text that is not of the form."""
+        found = RECIPE.fullmatch(text)
+        if not found:
+            raise ValueError(f"recipes: {text} is not of the form <task>[-mt][+mlm][@N]")
+        return cls(found["task"], bool(found["translated"]), bool(found["mlm"]), int(found["examples"]) if found["examples"] else None)
+
+
 class Study(Strict):
-    """All parameters of a study; `source` is microworld, hub, or a folder in the Hub's layout ($VARIABLES are filled in)."""
+    """All parameters of a study; `source` is microworld, hub, or a folder in the Hub's layout ($VARIABLES are filled in).
+
+    `subset` allows data with other row counts than the published ones, which the report then names. `ccg` and `translations` are folders
+    of data that no hub serves (see xtools/sources); `translation_noise` is the word-error rate of translations in the microworld.
+    """
 
     name: str
     title: str
     source: str
     source_language: str
-    languages: list[str] | dict[str, list[str]]  # for all targets, or per target
+    languages: Literal["xtreme", "xtreme_r"] | list[str] | dict[str, list[str]]  # of a benchmark, for all targets, or per target
     backbones: dict[str, Backbone] = Field(min_length=1)
     seeds: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
     recipes: list[str] = Field(min_length=1)
     targets: list[str] = Field(min_length=1)
+    subset: bool = False
+    ccg: str | None = None
+    translations: str | None = None
+    translation_noise: Share = 0.1
+    first_tasks: bool = True  # a target's first task before it: Social IQa before COPA, as XTREME-R trains for xcopa
     pretraining: Pretraining | None = None
     intermediate: Phase | None = None
     target: Phase
@@ -135,11 +179,14 @@ class Study(Strict):
         known = tasks.registry()
         intermediate = [name for name, task in known.items() if not task.is_target]
         targets = [name for name, task in known.items() if task.is_target]
+        bases = [Recipe.parse(recipe).task for recipe in self.recipes]
+        if [recipe for recipe in self.recipes if Recipe.parse(recipe).task == "none" and recipe != "none"]:
+            raise ValueError("recipes: none takes no -mt, +mlm or @N")
         for key, names, choices in (
-            ("recipes", self.recipes, ["none", "all", *intermediate]),
+            ("recipes", bases, ["none", "all", *intermediate]),
             ("targets", self.targets, targets),
             ("intermediate.tasks", self.intermediate.tasks if self.intermediate else (), ["all", *intermediate]),
-            ("target.tasks", self.target.tasks, targets),
+            ("target.tasks", self.target.tasks, [*targets, *(task.first for task in known.values() if task.first)]),
         ):
             for name in names:
                 if name not in choices:
@@ -155,6 +202,8 @@ class Study(Strict):
                 phase.for_task(name)
         if set(self.recipes) - {"none"} and not self.intermediate:
             raise ValueError("intermediate: missing, and recipes name intermediate tasks")
+        if any(Recipe.parse(recipe).mlm for recipe in self.recipes) and not self.intermediate.mlm_examples:
+            raise ValueError("intermediate.mlm_examples: missing, and a recipe has +mlm")
         if any(not b.load for b in self.backbones.values()) and not self.pretraining:
             raise ValueError("pretraining: missing, and a backbone is to be made from nothing")
         if self.source == "microworld":
@@ -176,15 +225,56 @@ class Study(Strict):
 
     def languages_of(self, target: str) -> list[str]:
         """The languages in which a target is scored; the source language is among them only where the target has it."""
+        if isinstance(self.languages, str):
+            return BENCHMARKS[self.languages].get(target, [])
         return self.languages.get(target, []) if isinstance(self.languages, dict) else self.languages
 
     @cached_property
+    def data(self) -> Source:
+        """Where rows come from, checked."""
+        return Source(expand(self.source), self.subset, _filled(self.ccg), _filled(self.translations), self.translation_noise)
+
+    @cached_property
     def intermediate_tasks(self) -> list[str]:
-        return [r for r in self.recipes if r not in ("none", "all")]
+        """Every intermediate task of the study's recipes, once."""
+        return [task for task in dict.fromkeys(Recipe.parse(r).task for r in self.recipes) if task not in ("none", "all")]
 
     def tasks_of(self, recipe: str) -> list[str]:
         """The intermediate tasks that a recipe trains on."""
-        return self.intermediate_tasks if recipe == "all" else [recipe]
+        task = Recipe.parse(recipe).task
+        return self.intermediate_tasks if task == "all" else [task]
+
+    def all_languages(self) -> list[str]:
+        """The source language, then every other that a target is scored in."""
+        return list(dict.fromkeys([self.source_language, *(lang for target in self.targets for lang in self.languages_of(target))]))
+
+    def stages(self, target: str) -> list[str]:
+        """The tasks that a target's model is trained on, in order."""
+        first = tasks.get(target).first
+        return [first, target] if first and self.first_tasks else [target]
+
+    def serves(self, target: str) -> str | None:
+        """The target whose fine-tuned model a target uses, where the study has both and trains them alike; else None."""
+        other = tasks.get(target).shares
+        return other if other in self.targets and self.target.for_task(other) == self.target.for_task(target) else None
+
+    def is_served(self, target: str) -> bool:
+        """Whether another target of the study uses this one's model."""
+        return any(self.serves(other) == target for other in self.targets)
+
+    def upstream(self, cell: "Cell") -> "Cell | None":
+        """The cell whose encoder a cell starts from."""
+        if cell.phase == "backbone":
+            return None
+        if cell.phase == "target" and self.serves(cell.target):
+            return replace(cell, target=self.serves(cell.target))
+        if cell.phase == "target" and cell.recipe != "none":
+            return Cell(cell.study, "intermediate", cell.backbone, cell.recipe, seed=cell.seed)
+        return Cell(cell.study, "backbone", cell.backbone, seed=cell.seed)
+
+    def retrieval_of(self, backbone: str) -> Retrieval:
+        """The layer and pooling of a backbone's sentence vectors."""
+        return self.backbones[backbone].retrieval or self.retrieval
 
     def cells(self) -> list["Cell"]:
         """The grid, upstream cells first."""
@@ -195,7 +285,8 @@ class Study(Strict):
                 for recipe in self.recipes:
                     if recipe != "none":
                         found.append(Cell(self.name, "intermediate", backbone, recipe, seed=seed))
-                    found += [Cell(self.name, "target", backbone, recipe, target, seed) for target in self.targets]
+                    ordered = sorted(self.targets, key=lambda target: self.serves(target) is not None)
+                    found += [Cell(self.name, "target", backbone, recipe, target, seed) for target in ordered]
             found.append(Cell(self.name, "timing", backbone, seed=self.seeds[0]))
         return found
 
@@ -224,15 +315,6 @@ class Cell:
     def record(self) -> Path:
         return self.folder / "record.json"
 
-    @property
-    def upstream(self) -> "Cell | None":
-        """The cell whose encoder this one starts from."""
-        if self.phase == "backbone":
-            return None
-        if self.phase == "target" and self.recipe != "none":
-            return Cell(self.study, "intermediate", self.backbone, self.recipe, seed=self.seed)
-        return Cell(self.study, "backbone", self.backbone, seed=self.seed)
-
 
 def expand(source: str) -> str:
     """The source with $VARIABLES filled in.
@@ -247,6 +329,11 @@ def expand(source: str) -> str:
     if not Path(folder).is_dir():
         raise Problem(f"source: {folder}: no such folder; it must hold data sets in the Hub's layout (owner/name/config/*.parquet)")
     return folder
+
+
+def _filled(folder: str | None) -> str | None:
+    """A folder's path with $VARIABLES filled in; whether it is there is told by what reads it."""
+    return os.path.expandvars(folder) if folder else None
 
 
 def load(profile: str, folder: Path = ROOT / "params") -> Study:

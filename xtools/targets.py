@@ -1,12 +1,13 @@
 """Phase 3: fine-tune on a target in the source language, score it in every language."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
 from xtools import finetuning, scoring, sources, tasks
 from xtools.encoder import Encoder
-from xtools.study import Study, Training, expand
+from xtools.study import Retrieval, Study, Training
 from xtools.tasks import Task, format_of
 
 
@@ -22,42 +23,81 @@ class Model:
     examples: int = 0
 
 
-def prepare(encoder: Encoder, study: Study, target: str, seed: int, checkpoint=None) -> Model:
-    """Fine-tune on the target's training set in the source language; retrieval targets are left as they are."""
+def prepare(encoder: Encoder, study: Study, target: str, seed: int, checkpoint: Path | None = None, restore=None) -> Model:
+    """Fine-tune on the target's training set in the source language, after its first task where it has one.
+
+    Retrieval targets without a training set are left as they are, and one whose model another target has trained gets that one's head
+    from `restore`, a function that fills a head or returns False.
+    """
     task, settings = tasks.get(target), study.target.for_task(target)
-    if task.format == "retrieval":
+    if not task.is_trained:
         return Model(encoder, task, settings)
-    rows = sources.rows(expand(study.source), task, "train", study.source_language, settings.examples)
-    heads, curve = finetuning.fine_tune(encoder, {target: (task, rows)}, settings, seed, checkpoint)
-    return Model(encoder, task, settings, heads[target], curve, len(rows))
-
-
-def _evaluate(model: Model, study: Study, rows: list[dict]) -> tuple[dict, list]:
-    if model.head is None:
-        return scoring.retrieve(model.encoder, model.task, rows, study.retrieval, model.settings.max_length)
-    return scoring.evaluate(model.encoder, model.head, model.task, rows, model.settings.max_length)
+    head = finetuning.new_head(encoder, task)
+    if restore and restore(head):
+        return Model(encoder, task, settings, head.eval())
+    heads, curve, n = None, None, 0
+    for name in study.stages(target):
+        stage, phase = tasks.get(name), study.target.for_task(name)
+        rows = sources.rows(study.data, stage, "train", study.source_language, phase.examples)
+        path = checkpoint and checkpoint.with_stem(f"{checkpoint.stem}-{name}")
+        heads, curve = finetuning.fine_tune(encoder, {target: (stage, rows)}, phase, seed, path, heads)
+        n = len(rows)
+    return Model(encoder, task, settings, heads[target], curve, n)
 
 
 def test_languages(study: Study, task: Task) -> list[str]:
-    """The study's languages of a target; retrieval has none for the source language, whose sentences are the queries."""
+    """The study's languages of a target; in Tatoeba and BUCC the source language is the other side of every pair, so it has no score."""
     languages = study.languages_of(task.name)
-    return [lang for lang in languages if lang != study.source_language] if task.format == "retrieval" else languages
+    pairs = task.format == "retrieval" and not task.pooled
+    return [lang for lang in languages if lang != study.source_language] if pairs else languages
 
 
-def score(model: Model, study: Study) -> tuple[dict, dict, dict]:
+def score(model: Model, study: Study, backbone: str) -> tuple[dict, dict, dict]:
     """Scores, predictions and rows per language of the target's test set."""
+    if model.task.format == "retrieval":
+        return _retrieval_scores(model, study, study.retrieval_of(backbone))
     scores, predictions, rows = {}, {}, {}
     for language in test_languages(study, model.task):
-        rows[language] = sources.rows(expand(study.source), model.task, "test", language, study.evaluation.test)
-        scores[language], predictions[language] = _evaluate(model, study, rows[language])
+        rows[language] = sources.rows(study.data, model.task, "test", language, study.evaluation.test)
+        scores[language], predictions[language] = scoring.evaluate(
+            model.encoder, model.head, model.task, rows[language], model.settings.max_length, language
+        )
     return scores, predictions, rows
+
+
+def _retrieval_scores(model: Model, study: Study, settings: Retrieval) -> tuple[dict, dict, dict]:
+    """As `score`. A dual encoder's vectors are its last layer's first tokens; a plain encoder's are what the settings say."""
+    depth = model.encoder.config.num_hidden_layers
+    layer, pooling = (depth, "first") if model.head else (settings.layer or scoring.retrieval_layer(model.encoder), settings.pooling)
+    layers = [*range(1, depth + 1)] if settings.sweep and not model.head else [layer]
+    queries, candidates = sources.retrieval(study.data, model.task, test_languages(study, model.task), study.evaluation.test)
+    scores, predictions, rows, pool, indexed = {}, {}, {}, None, None
+    for language, found in queries.items():
+        q = scoring.embed(model.encoder, model.task, found, layers, pooling, model.settings.max_length)
+        if candidates[language] is not pool:  # one pool serves all languages
+            pool = candidates[language]
+            indexed = scoring.embed(model.encoder, model.task, pool, layers, pooling, model.settings.max_length)
+        searched = {n: scoring.retrieve(model.task, found, pool, q[i], indexed[i], language) for i, n in enumerate(layers)}
+        best = searched[layer]
+        swept = {"layers": {n: s.scores[model.task.metric] for n, s in searched.items()}} if len(layers) > 1 else {}
+        scores[language], predictions[language] = best.scores | {"layer": layer} | swept, best.predictions
+        rows[language] = _with_texts(best, pool)
+    return scores, predictions, rows
+
+
+def _with_texts(searched: scoring.Searched, pool: list[dict]) -> list[dict]:
+    """The queries with the texts of the candidates that are right and of the first one found, for people to read."""
+    text = {candidate["id"]: candidate["text"] for candidate in pool}
+    pairs = zip(searched.rows, searched.predictions, strict=True)
+    return [row | {"texts": {i: text[i] for i in [*row["gold"], *found[:1]] if i in text}} for row, found in pairs]
 
 
 def development_score(model: Model, study: Study) -> dict | None:
     """Scores on the source language's development set; None for a target that has none."""
     if "dev" not in model.task.hub or model.head is None:
         return None
-    return _evaluate(model, study, finetuning.development_rows(study, model.task))[0]
+    rows = finetuning.development_rows(study, model.task)
+    return scoring.evaluate(model.encoder, model.head, model.task, rows, model.settings.max_length, study.source_language)[0]
 
 
 def result(model: Model, scores: dict, dev: dict | None, gap: float | None) -> dict:
@@ -81,7 +121,6 @@ def timing_features(encoder: Encoder, study: Study) -> list[dict]:
     each = -(-study.timing.examples // len(pairs))
     features = []
     for task, language in pairs:
-        rows = sources.read(expand(study.source), task, "test", language, each)
-        width, column = study.target.for_task(task.name).max_length, ["text"] if task.format == "retrieval" else []
-        features += format_of(task).encode(rows, encoder.tokenizer, task, width, *column)
+        rows = sources.read(study.data, task, "test", language, each)
+        features += format_of(task).encode(rows, encoder.tokenizer, task, study.target.for_task(task.name).max_length)
     return features

@@ -20,10 +20,20 @@ def flops(config, tokens: int) -> int:
     """Floating-point operations of one forward pass of the encoder over one sequence of `tokens` tokens.
 
     Per layer, with hidden size h, feed-forward size f and n tokens: query, key, value and output projections 8 n h^2, attention scores
-    and their weighted sum 4 n^2 h, feed-forward 4 n h f; a multiply-add counts as two. Look-ups, norms and activations are left out.
+    and their weighted sum 4 n^2 h, feed-forward 4 n h f, or 6 n h f where it is gated (ModernBERT); a multiply-add counts as two.
+    DeBERTa's disentangled attention (He et al. 2021, section 3.1) adds, for 2 k relative positions, their two projections 8 k h^2 and
+    their scores against queries and keys 8 n k h. RemBERT's embeddings of size e are projected once, 2 n e h. Look-ups, norms, biases
+    and activations are left out.
     """
-    n, h, f = tokens, config.hidden_size, config.intermediate_size
-    return config.num_hidden_layers * (8 * n * h * h + 4 * n * n * h + 4 * n * h * f)
+    n, h = tokens, config.hidden_size
+    f = getattr(config, "intermediate_size", None) or config.hidden_dim  # DistilBERT's name for it
+    gated = config.model_type == "modernbert"
+    layer = 8 * n * h * h + 4 * n * n * h + (6 if gated else 4) * n * h * f
+    if config.model_type == "deberta-v2":
+        k = config.position_buckets
+        layer += 8 * k * h * h + 8 * n * k * h
+    once = 2 * n * config.input_embedding_size * h if config.model_type == "rembert" else 0
+    return config.num_hidden_layers * layer + once
 
 
 def synchronize(device: torch.device) -> None:

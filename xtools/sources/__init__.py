@@ -1,6 +1,7 @@
 """Where rows come from: the microworld, the Hugging Face Hub, or a folder in the Hub's layout. One function, whatever the source."""
 
 import hashlib
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from xtools.problems import Problem
@@ -8,7 +9,22 @@ from xtools.sources import microworld, world
 from xtools.tasks import Task
 
 
-def rows(source: str, task: Task, split: str, language: str, n: int | None = None) -> list[dict]:
+@dataclass(frozen=True)
+class Source:
+    """`root` is microworld, hub, or a folder in the Hub's layout.
+
+    `subset` allows splits whose row count is not the published one; `ccg` and `translations` are the folders of data that no hub serves;
+    `noise` is the word-error rate of machine translation in the microworld.
+    """
+
+    root: str
+    subset: bool = False
+    ccg: str | None = None
+    translations: str | None = None
+    noise: float = 0.1
+
+
+def rows(source: Source, task: Task, split: str, language: str, n: int | None = None) -> list[dict]:
     """The first `n` canonical rows (None: all) of a task's split in a language.
 
     Raises Problem when the split cannot be had, is empty, or holds a label outside its range.
@@ -18,9 +34,9 @@ def rows(source: str, task: Task, split: str, language: str, n: int | None = Non
     return found
 
 
-def read(source: str, task: Task, split: str, language: str, n: int | None = None) -> list[dict]:
+def read(source: Source, task: Task, split: str, language: str, n: int | None = None) -> list[dict]:
     """As `rows`, for their text alone: labels are not checked."""
-    if source != "microworld":
+    if source.root != "microworld":
         from xtools.sources import hub
 
         return hub.rows(source, task, split, language, n)
@@ -28,6 +44,42 @@ def read(source: str, task: Task, split: str, language: str, n: int | None = Non
         raise Problem(f"{task.name}: the microworld has no end; say how many {split} examples to take")
     # Tasks that share a maker share its training rows, as XNLI trains on MNLI's; evaluation rows are each task's own.
     return microworld.rows(task.world, split if split == "train" else f"{task.name}-{split}", language, n)
+
+
+def translated(source: Source, task: Task, language: str, n: int | None) -> list[dict]:
+    """The first `n` training rows of a task, machine-translated into a language.
+
+    In the microworld: exact translations in which a share `noise` of the words is another one. Elsewhere: the task's translated set on
+    the Hub where there is one, else <translations>/<task>/<language>.jsonl with canonical rows. Raises Problem when there is neither.
+    """
+    if source.root == "microworld":
+        return microworld.translated(task.world, language, n, source.noise)
+    from xtools.sources import hub
+
+    found = hub.translated(source, task, language, n)
+    check(found, task, f"{task.name} translated into {language}")
+    return found
+
+
+def retrieval(source: Source, task: Task, languages: list[str], n: int | None) -> tuple[dict[str, list[dict]], dict[str, list[dict]]]:
+    """Queries and candidates of a retrieval target, each per language; a pool of all languages is the same list under each of them."""
+    queries = {language: rows(source, task, "test", language, n) for language in languages}
+    if not task.pooled:
+        return queries, {language: rows(source, task, "candidates", language, n) for language in languages}
+    pool = []
+    for language in languages if source.root == "microworld" or "{lang}" in task.parts("candidates")[0].config else languages[:1]:
+        # One question's candidates in different languages have one id, so the language goes before it.
+        pool += [
+            row | {"id": f"{language}:{row['id']}" if "answers" in row else row["id"]}
+            for row in read(source, task, "candidates", language, n)
+        ]
+    answers: dict[str, list[str]] = {}
+    for candidate in pool:
+        for question in candidate.get("answers", ()):
+            answers.setdefault(question, []).append(candidate["id"])
+    if answers:
+        queries = {k: [q | {"gold": answers[q["id"]]} for q in found if q["id"] in answers] for k, found in queries.items()}
+    return queries, dict.fromkeys(languages, pool)
 
 
 def check(found: list[dict], task: Task, where: str) -> None:
@@ -43,22 +95,53 @@ def check(found: list[dict], task: Task, where: str) -> None:
             raise Problem(f"{where}, row {row['id']}: {len(row['words'])} words but {len(row['tags'])} tags")
 
 
-def revision(source: str, tasks: list[Task]) -> str:
+def complete(source: Source, task: Task) -> Task:
+    """The task with its labels, which the source says where the task's entry does not (CCG supertags)."""
+    if task.format != "tagging" or task.labels:
+        return task
+    if source.root == "microworld":
+        return replace(task, labels=microworld.supertag_names())
+    from xtools.sources import ccg
+
+    return replace(task, labels=ccg.labels(source))
+
+
+def counts(source: Source, task: Task, languages: list[str]) -> list[dict]:
+    """Per split, part and language of a task's data: rows there and rows of the published split; only where the two differ."""
+    if source.root == "microworld":
+        return []
+    from xtools.sources import hub
+
+    return hub.counts(source, task, languages)
+
+
+def at_hand(source: Source, task: Task, split: str, language: str) -> bool:
+    """Whether rows can be read without a download."""
+    if source.root != "hub":
+        return split in task.hub
+    from xtools.sources import hub
+
+    return hub.cached(task, split, language)
+
+
+def revision(source: Source, tasks: list[Task]) -> str:
     """What identifies the data of some tasks: the world's fingerprint, or a hash of the folder's files, or the Hub's ids."""
-    if source == "microworld":
+    if source.root == "microworld":
         return world.fingerprint()
-    repos = sorted({where.repo for task in tasks for where in task.hub.values()})
-    if source == "hub":
-        return " ".join(repos)
-    digest = hashlib.sha256()
-    for path in sorted(p for repo in repos for p in Path(source, repo).rglob("*") if p.is_file()):
-        digest.update(str(path.relative_to(source)).encode() + path.read_bytes())
+    entries = {part for task in tasks for split in task.hub.values() for part in (split if isinstance(split, tuple) else (split,))}
+    repos = sorted({part.repo for part in entries if part.reader != "ccg"})
+    files = [] if source.root == "hub" else [path for repo in repos for path in Path(source.root, repo).rglob("*")]
+    if source.ccg and any(part.reader == "ccg" for part in entries):
+        files += [path for pattern in ("*.tsv", "tags_to_id.json", "**/wsj_*.auto") for path in Path(source.ccg).glob(pattern)]
+    digest = hashlib.sha256(" ".join(sorted(f"{part.repo} {part.revision}" for part in entries)).encode())
+    for path in sorted(path for path in files if path.is_file()):
+        digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 
 
-def unlabelled(source: str, tasks: list[Task], languages: dict[str, list[str]], n: int, seed: int) -> list:
-    """At most `n` documents to pretrain on: the microworld's corpus, or the text of the tasks' training and development rows."""
-    if source == "microworld":
+def unlabelled(source: Source, tasks: list[Task], languages: dict[str, list[str]], n: int, seed: int) -> list:
+    """At most `n` documents for masked-LM training: the microworld's corpus, the Hub's Wikipedia, or a folder's training rows' text."""
+    if source.root == "microworld":
         return world.corpus(seed, n)
     from xtools.sources import hub
 
@@ -67,6 +150,6 @@ def unlabelled(source: str, tasks: list[Task], languages: dict[str, list[str]], 
 
 def texts(row: dict) -> list[str]:
     """The running text in a canonical row, the longest piece of evidence first."""
-    found = [row[key] for key in ("context", "text_a", "text", "text_b", "question", "source_text") if key in row]
+    found = [row[key] for key in ("context", "text_a", "text", "text_b", "question", "positive") if key in row]
     found += row.get("choices", [])
     return found + ([" ".join(row["words"])] if "words" in row else [])

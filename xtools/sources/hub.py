@@ -1,34 +1,91 @@
 """Rows from the Hugging Face Hub, or from a local folder in its layout (<owner>/<name>/<config>/*.parquet): only the root differs."""
 
 import hashlib
+import json
 import random
+import tarfile
+from functools import lru_cache
 from pathlib import Path
 
 import datasets
+import huggingface_hub
 
 from xtools.problems import Problem
-from xtools.sources import texts
+from xtools.sources import Source, ccg, texts
 from xtools.tasks import Hub, Task
 
 datasets.disable_progress_bars()
+GITHUB = "https://raw.githubusercontent.com/{repo}/master/{path}"
+WIKIPEDIA, DUMP = "wikimedia/wikipedia", "20231101"
+OFFLINE = "fetch it while there is a network: make fetch PROFILE=<study>"
 
 
-def load(source: str, repo: str, config: str, split: str) -> datasets.Dataset:
-    """One split as the Hub's library loads it.
+# ---------------------------------------------------------------- reading files
 
-    Raises Problem, with what to do, when it is not there or cannot be read.
+
+def table(source: Source, part: Hub, language: str):
+    """All rows of one part of a split, as a list or a datasets.Dataset of dicts.
+
+    Raises Problem, with what to do, when it is not there, cannot be read, or has another number of rows than the published split.
     """
-    where = f"{repo} ({config}, {split})"
-    root = repo if source == "hub" else str(Path(source, repo))
-    cache = None if source == "hub" else local_cache(Path(root))
-    if source != "hub" and not Path(root).is_dir():
-        raise Problem(f"{where}: not in {source}; put it there in the Hub's layout, or take the target or language out of the study")
-    try:
-        return datasets.load_dataset(root, config, split=split, cache_dir=cache)
-    except (ValueError, FileNotFoundError, ConnectionError) as error:
-        raise Problem(f"{where}: cannot be loaded: {_line(error)}") from error
-    except datasets.exceptions.DatasetGenerationError as error:
-        raise Problem(f"{where}: a file is damaged or cut short ({_line(error.__cause__ or error)}); fetch it again") from error
+    found = READERS[part.reader](source, part, language)
+    expected = part.expected(language)
+    if expected not in (None, len(found)) and not source.subset:
+        raise Problem(
+            f"{_where(part, language)}: {len(found):,} rows where the published split has {expected:,}; another version or an "
+            "incomplete copy? Set subset: true in the study to use it all the same"
+        )
+    return found
+
+
+def _where(part: Hub, language: str) -> str:
+    return f"{part.repo} ({part.config.format(lang=part.name(language))}, {part.split.format(lang=part.name(language))})"
+
+
+def _folder(source: Source, part: Hub, language: str) -> Path:
+    """A data set's local folder.
+
+    Raises Problem when the root has none.
+    """
+    folder = Path(source.root, part.repo)
+    if not folder.is_dir():
+        raise Problem(
+            f"{_where(part, language)}: not in {source.root}; put it there in the Hub's layout, or take the task or language out of the study"
+        )
+    return folder
+
+
+def _dataset(source: Source, part: Hub, language: str) -> datasets.Dataset:
+    """A split as the Hub's library loads it."""
+    folder = None if source.root == "hub" else _folder(source, part, language)
+    cache = local_cache(folder) if folder else None
+    config = part.config.format(lang=part.name(language))
+    names = part.split.format(lang=part.name(language)).split("|")
+    for name in names:
+        try:
+            return datasets.load_dataset(
+                str(folder or part.repo), config, split=name, cache_dir=cache, revision=None if folder else part.revision
+            )
+        except ValueError as error:
+            if name is names[-1] or "split" not in str(error):
+                raise _unreadable(part, language, error) from error
+        except datasets.exceptions.DatasetGenerationError as error:
+            reason = _line(error.__cause__ or error)
+            raise Problem(f"{_where(part, language)}: a file is damaged or cut short ({reason}); fetch it again") from error
+        except (OSError, datasets.exceptions.DatasetsError, huggingface_hub.errors.HfHubHTTPError) as error:
+            raise _unreadable(part, language, error) from error
+
+
+def _unreadable(part: Hub, language: str, error: Exception) -> Problem:
+    """What to do about a data set that cannot be loaded: log in, fetch, or correct its name."""
+    text = f"{type(error).__name__} {error}"
+    if "Gated" in text or "401" in text or "403" in text:
+        advice = "it is gated or private: accept its terms on its page and log in with `hf auth login`"
+    elif isinstance(error, ConnectionError) or "offline" in text.lower() or "reach" in text or "connect" in text.lower():
+        advice = f"the Hub cannot be reached and it is not in the cache; {OFFLINE}"
+    else:
+        advice = "is it still there under this name?"
+    return Problem(f"{_where(part, language)}: cannot be loaded ({_line(error)}); {advice}")
 
 
 def local_cache(root: Path) -> str:
@@ -44,47 +101,184 @@ def _line(error: BaseException) -> str:
     return " ".join(str(error).split())[:200]
 
 
-def rows(source: str, task: Task, split: str, language: str, n: int | None) -> list[dict]:
-    """The first `n` canonical rows of a split; a row that the task's entry drops (hidden label, empty) is not counted."""
-    if split not in task.hub:
-        raise Problem(f"{task.name}: has no {split} split")
-    where: Hub = task.hub[split]
-    name = where.names.get(language, language)
-    table = load(source, where.repo, where.config.format(lang=name), where.split)
-    found = []
+def _json(source: Source, part: Hub, language: str) -> list[dict]:
+    """The passages of a SQuAD-like JSON file of a GitHub repository, or of its copy in the folder."""
+    path = part.config.format(lang=part.name(language))
+    if source.root == "hub":
+        # Without asking the server for a newer version, a file that was fetched once is found offline.
+        config = datasets.DownloadConfig(use_etag=False)
+        try:
+            file = Path(datasets.DownloadManager(download_config=config).download(GITHUB.format(repo=part.repo, path=path)))
+        except (OSError, ValueError) as error:
+            raise _unreadable(part, language, error) from error
+    else:
+        file = _folder(source, part, language) / path
+    if not file.exists():
+        raise Problem(f"{part.repo}: {path}: not there; take {language} out of the study or fetch the file from GitHub")
     try:
-        for i, row in enumerate(table):
-            canonical = where.row(row)
-            if canonical is not None:
-                found.append({"id": str(row.get("id", i))} | canonical)
-            if n is not None and len(found) == n:
-                break
-    except (KeyError, IndexError) as error:
-        columns = ", ".join(table.column_names)
-        raise Problem(
-            f"{where.repo} ({where.config.format(lang=name)}): row {i} does not fit {task.name}: {error} (columns: {columns})"
-        ) from error
+        return json.loads(file.read_text())["data"]
+    except (ValueError, KeyError) as error:
+        raise Problem(f"{part.repo}: {path}: damaged or cut short ({_line(error)}); fetch it again") from error
+
+
+def _archive(source: Source, part: Hub, language: str) -> list[dict]:
+    """The lines of a JSON-lines member of a tar archive; the member is `split`."""
+    if source.root == "hub":
+        try:
+            file = Path(huggingface_hub.hf_hub_download(part.repo, part.config, repo_type="dataset", revision=part.revision))
+        except (OSError, ValueError, huggingface_hub.errors.HfHubHTTPError) as error:
+            raise _unreadable(part, language, error) from error
+    else:
+        file = _folder(source, part, language) / part.config
+    if not file.exists():
+        raise Problem(f"{part.repo}: {part.config}: not there")
+    try:
+        found = _member(file, part.split, file.stat().st_mtime_ns)
+    except (tarfile.TarError, EOFError, ValueError) as error:
+        raise Problem(f"{part.repo} ({part.config}): a file is damaged or cut short ({_line(error)}); fetch it again") from error
+    if found is None:
+        raise Problem(f"{part.repo} ({part.config}): holds no {part.split}")
     return found
 
 
-def unlabelled(source: str, tasks: list[Task], languages: dict[str, list[str]], n: int, seed: int) -> list[str]:
-    """Up to `n` documents in random order: the texts of the tasks' training rows, and of the development rows of every language.
+@lru_cache(maxsize=2)
+def _member(file: Path, name: str, changed: int) -> list[dict] | None:
+    """The rows of a member of an archive, wherever it lies in it; reading a million takes a while, so they are kept."""
+    with tarfile.open(file) as archive:
+        for member in archive:
+            if Path(member.name).name == name:
+                return [json.loads(line) for line in archive.extractfile(member)]
+    return None
+
+
+def _ccg(source: Source, part: Hub, language: str) -> list[dict]:
+    return ccg.rows(source, part.split)
+
+
+READERS = {"dataset": _dataset, "json": _json, "archive": _archive, "ccg": _ccg}
+
+
+# ---------------------------------------------------------------- canonical rows
+
+
+def rows(source: Source, task: Task, split: str, language: str, n: int | None) -> list[dict]:
+    """The first `n` canonical rows of a split; a row that the task's entry drops (hidden label, empty) is not counted."""
+    found, start = [], 0
+    for part in parts(source, task, split, language):
+        there = table(source, part, language)
+        found += _canonical(there, part, task, language, None if n is None else n - len(found), start)
+        start += len(there)  # rows without an id of their own are numbered through all parts
+        if n is not None and len(found) >= n:
+            break
+    return found
+
+
+def parts(source: Source, task: Task, split: str, language: str) -> list[Hub]:
+    """The parts of a split; a subset may lack some of several, never all."""
+    found = task.parts(split, language)
+    if not found:
+        raise Problem(f"{task.name}: has no {split} split in {language}")
+    there = [part for part in found if has(source, part, language)] if source.subset and len(found) > 1 else found
+    return there or found
+
+
+def _canonical(found, part: Hub, task: Task, language: str, n: int | None, start: int = 0) -> list[dict]:
+    rows, i = [], 0
+    if n == 0:
+        return rows
+    try:
+        for i, row in enumerate(found):
+            if part.keep and not part.keep(row, part.name(language)):
+                continue
+            made = part.row(row)
+            for canonical in made if isinstance(made, list) else [made]:
+                if canonical is not None:
+                    rows.append({"id": str(row.get("id", start + i))} | canonical)
+            if n is not None and len(rows) >= n:
+                break
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        columns = ", ".join(found[0])
+        raise Problem(f"{_where(part, language)}: row {i} does not fit {task.name}: {_line(error)} (columns: {columns})") from error
+    rows = rows[:n] if n is not None else rows
+    # Tatoeba's row numbers are its only ids, and say which candidate is right.
+    return [row if "gold" in row or task.format != "retrieval" else row | {"gold": [row["id"]]} for row in rows]
+
+
+def translated(source: Source, task: Task, language: str, n: int | None) -> list[dict]:
+    """Machine-translated training rows: the task's set on the Hub, or <translations>/<task>/<language>.jsonl with canonical rows."""
+    if source.translations:
+        path = Path(source.translations, task.name, f"{language}.jsonl")
+        if path.exists():
+            found = [json.loads(line) for line in path.read_text().splitlines()]
+            return found if n is None else found[:n]
+    if task.translated and language in task.translated.only:
+        return _canonical(table(source, task.translated, language), task.translated, task, language, n)
+    folder = source.translations or "<translations>"
+    raise Problem(f"{task.name}-mt: no translation into {language}; put canonical rows into {folder}/{task.name}/{language}.jsonl")
+
+
+def counts(source: Source, task: Task, languages: list[str]) -> list[dict]:
+    """See `xtools.sources.counts`."""
+    found = []
+    for split in task.hub:
+        for language in languages if split in ("test", "candidates") else ["en"]:
+            parts = task.parts(split, language)
+            for part in parts:
+                n = len(table(source, part, language)) if len(parts) == 1 or has(source, part, language) else 0
+                expected = part.expected(language)
+                if (expected is not None and n != expected) or n == 0:
+                    found.append({"task": task.name, "split": split, "part": _where(part, language), "rows": n, "published": expected})
+    return [dict(row) for row in dict.fromkeys(tuple(row.items()) for row in found)]
+
+
+def unlabelled(source: Source, tasks: list[Task], languages: dict[str, list[str]], n: int, seed: int) -> list[str]:
+    """Up to `n` documents in random order: on the Hub, Wikipedia in equal shares of the targets' languages; in a folder, the text of the
+    tasks' training rows and of the development rows of every language.
 
     No test row is among them, so a language that a folder holds only as test rows stays unseen in pretraining.
     """
     documents = set()
-    for task in tasks:
-        splits = [("train", "")] if "train" in task.hub else []
-        if "{lang}" in (task.hub["dev"].config if "dev" in task.hub else ""):
-            splits += [("dev", language) for language in languages.get(task.name, []) if has(source, task.hub["dev"], language)]
-        for split, language in splits:
-            documents |= {text for row in rows(source, task, split, language, None) for text in texts(row)}
+    if source.root == "hub":
+        codes = sorted({code for found in languages.values() for code in found})
+        for code in codes:
+            documents |= set(wikipedia(code, -(-n // len(codes))))
+    else:
+        for task in tasks:
+            splits = [("train", "en")] if task.is_trained else []
+            if "dev" in task.hub and task.is_target and any("{lang}" in part.config for part in task.parts("dev", "en")):
+                splits += [("dev", lang) for lang in languages.get(task.name, []) if has_all(source, task, "dev", lang)]
+            for split, language in splits:
+                documents |= {text for row in rows(source, task, split, language, None) for text in texts(row)}
     shuffled = sorted(documents)
     random.Random(seed).shuffle(shuffled)
     return shuffled[:n]
 
 
-def has(source: str, where: Hub, language: str) -> bool:
-    """Whether a data set has a split in a language; always so on the Hub, where a missing one is an error."""
-    config = where.config.format(lang=where.names.get(language, language))
-    return source == "hub" or any(Path(source, where.repo, config).glob(f"{where.split}-*.parquet"))
+def wikipedia(language: str, n: int) -> list[str]:
+    """The first `n` articles' first 2,000 characters of a language's Wikipedia, from the first file of its dump."""
+    files = f"{DUMP}.{language}/train-00000-*.parquet"
+    try:
+        found = datasets.load_dataset(WIKIPEDIA, data_files=files, split=f"train[:{n}]")
+    except (ValueError, OSError, datasets.exceptions.DatasetsError) as error:
+        raise Problem(f"{WIKIPEDIA} ({DUMP}.{language}): cannot be loaded ({_line(error)}); {OFFLINE}") from error
+    return [text[:2000] for text in found["text"]]
+
+
+def cached(task: Task, split: str, language: str) -> bool:
+    """Whether a split's data sets lie in the library's cache."""
+    parts = task.parts(split, language) if split in task.hub else []
+    root = Path(datasets.config.HF_DATASETS_CACHE)
+    return bool(parts) and all(part.reader == "dataset" and (root / part.repo.replace("/", "___")).is_dir() for part in parts)
+
+
+def has_all(source: Source, task: Task, split: str, language: str) -> bool:
+    parts = task.parts(split, language)
+    return bool(parts) and any(has(source, part, language) for part in parts)
+
+
+def has(source: Source, part: Hub, language: str) -> bool:
+    """Whether a folder has a part in a language; always so on the Hub, where a missing one is an error."""
+    if source.root == "hub" or part.reader != "dataset":
+        return True
+    config = part.config.format(lang=part.name(language))
+    return any(any(Path(source.root, part.repo, config).glob(f"{name}-*.parquet")) for name in part.split.split("|"))

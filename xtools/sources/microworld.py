@@ -4,8 +4,10 @@ Examples are numbered: example i of a split says the same thing in every languag
 the examples are made, and `tests/test_microworld.py` holds length-only and word-overlap baselines near chance.
 """
 
+import itertools
 import random
 from dataclasses import replace
+from functools import cache
 
 from xtools.problems import Problem
 from xtools.sources import world
@@ -55,6 +57,47 @@ def nli(rng: random.Random, say: random.Random, code: str) -> dict:
     }
 
 
+def nli_plus(rng: random.Random, say: random.Random, code: str) -> dict:
+    """`nli`, and for half of the examples a second fact before the premise that the hypothesis does not speak of."""
+    made = nli(rng, say, code)
+    if rng.random() < 0.5:
+        made["text_a"] = text(render(sample_fact(rng), code, say)) + " " + made["text_a"]
+    return made
+
+
+def duplicates(rng: random.Random, say: random.Random, code: str) -> dict:
+    """Two questions about one slot: 1 when they ask the same, with synonyms; 0 when one content word means something else."""
+    label = rng.randrange(2)
+    fact = sample_fact(rng, details=tuple(d for d in ("adj", "place", "time") if rng.random() < 0.6) or ("time",))
+    asked = rng.choice([slot for slot in ANSWERS if getattr(fact, slot)])
+    changeable = [slot for slot in ("verb", "obj", "adj", "time") if slot != asked and getattr(fact, slot)]
+    changed = [slot for slot in changeable if not (slot == "adj" and asked == "obj")]
+    slot = rng.choice(changed)
+    concept = getattr(fact, slot)
+    other = fact if label else replace(fact, **{slot: _changed_concept(rng, concept)})
+    shared = {c: say.randrange(2) for c in world.UPOS}
+    return {
+        "text_a": text(render(fact, code, say, asked, synonyms=shared)),
+        "text_b": text(render(other, code, say, asked, synonyms=shared | {concept: 1 - shared[concept]})),
+        "label": _annotated(rng, label, 2),
+    }
+
+
+def paraphrases(rng: random.Random, say: random.Random, code: str) -> dict:
+    """Two sentences with nearly the same words, as in PAWS: 1 when one says the other with a synonym, 0 when two roles are exchanged."""
+    label = rng.randrange(2)
+    first, second = rng.sample(world.ANIMATE, 2)
+    details = tuple(d for d in ("place", "time") if rng.random() < 0.5)
+    fact = replace(sample_fact(rng, details=details), agent=("noun", first), obj=second, adj=rng.choice(world.ADJECTIVES))
+    other = fact if label else replace(fact, agent=("noun", second), obj=first)
+    shared = {c: say.randrange(2) for c in world.UPOS}
+    return {
+        "text_a": text(render(fact, code, say, synonyms=shared)),
+        "text_b": text(render(other, code, say, synonyms=shared | {fact.adj: 1 - shared[fact.adj]})),
+        "label": _annotated(rng, label, 2),
+    }
+
+
 def _span(words: list[Token], slot: str) -> tuple[str, int]:
     """Text and character offset of the phrase that fills a slot (without determiner and adposition)."""
     start, parts, position = None, [], 0
@@ -66,24 +109,68 @@ def _span(words: list[Token], slot: str) -> tuple[str, int]:
     return " ".join(parts), start
 
 
-def qa(rng: random.Random, say: random.Random, code: str, n_facts: int = 2) -> dict:
-    """`n_facts` unrelated facts and a question about one slot of one of them; it says the fact's other slots, which single it out."""
+def _question(rng: random.Random, n_facts: int, sparse: bool = False) -> tuple[list[Fact], Fact, str, Fact]:
+    """Unrelated facts, one of them, one of its slots to ask for, and the fact as the question says it.
+
+    The question says the fact's other slots, which single it out; a `sparse` one says as few as do so.
+    """
     while True:
         story = [sample_fact(rng) for _ in range(n_facts)]
         fact = rng.choice(story)
         asked = rng.choice([slot for slot in ANSWERS if getattr(fact, slot)])
-        said = {s: getattr(fact, s) for s in ("agent", "verb", "obj", *world.DETAILS) if s != asked and getattr(fact, s)}
-        if sum(all(getattr(f, s) == v for s, v in said.items()) for f in story) == 1:
+        kept = [slot for slot in ("agent", "obj", *world.DETAILS) if slot != asked and getattr(fact, slot)]
+        if _matching(story, fact, kept) == 1:
             break
+    for slot in rng.sample(kept, len(kept)) if sparse else ():
+        fewer = [s for s in kept if s != slot]
+        if slot != "agent" and _matching(story, fact, fewer) == 1:
+            kept = fewer
+    return story, fact, asked, replace(fact, **{slot: None for slot in ("obj", *world.DETAILS) if slot not in (*kept, asked)})
+
+
+def _matching(story: list[Fact], fact: Fact, slots: list[str]) -> int:
+    """How many facts of a story agree with a fact in its verb and some slots."""
+    return sum(all(getattr(f, s) == getattr(fact, s) for s in ("verb", *slots)) for f in story)
+
+
+def qa(rng: random.Random, say: random.Random, code: str, n_facts: int = 2, sparse: bool = False) -> dict:
+    """`n_facts` unrelated facts and a question about one slot of one of them, with its answer."""
+    story, fact, asked, said = _question(rng, n_facts, sparse)
     sentences = [render(f, code, say) for f in story]
     answerable = [i for i, f in enumerate(story) if getattr(f, asked)]
     at = rng.choice(answerable) if rng.random() < NOISE else story.index(fact)
     answer, offset = _span(sentences[at], asked)
     offset += sum(len(text(s)) + 1 for s in sentences[:at])
     return {
-        "question": text(render(fact, code, say, asked)),
+        "question": text(render(said, code, say, asked)),
         "context": " ".join(map(text, sentences)),
         "answers": {"text": [answer], "answer_start": [offset]},
+    }
+
+
+def qa_long(rng: random.Random, say: random.Random, code: str) -> dict:
+    """As `qa`, over four facts."""
+    return qa(rng, say, code, 4)
+
+
+def qa_sparse(rng: random.Random, say: random.Random, code: str) -> dict:
+    """As `qa`, with a question that says little more than singles the fact out, as when it was asked before the text was seen."""
+    return qa(rng, say, code, sparse=True)
+
+
+def qa_unanswerable(rng: random.Random, say: random.Random, code: str) -> dict:
+    """As `qa`; a third of the questions ask about a fact that the context does not tell: one of its facts with another verb."""
+    made = qa(rng, say, code)
+    if rng.random() > 1 / 3:
+        return made
+    story = [sample_fact(rng) for _ in range(2)]
+    other = rng.choice([v for v in world.VERBS if v not in {fact.verb for fact in story}])
+    asked = rng.choice([slot for slot in ANSWERS if getattr(story[0], slot)])
+    question = text(render(replace(story[0], verb=other), code, say, asked))
+    return {
+        "question": question,
+        "context": " ".join(text(render(f, code, say)) for f in story),
+        "answers": {"text": [], "answer_start": []},
     }
 
 
@@ -107,21 +194,67 @@ def continuation(rng: random.Random, say: random.Random, code: str) -> dict:
     }
 
 
-def causes(rng: random.Random, say: random.Random, code: str) -> dict:
-    """A fact, the connective `because` or `then`, and two alternatives; the right one usually came before, or comes next."""
+def causes(rng: random.Random, say: random.Random, code: str, n: int = 2) -> dict:
+    """A fact, the connective `because` or `then`, and `n` alternatives; the right one usually came before, or comes next."""
     cause = sample_fact(rng, details=())
     effect = world.next_fact(rng, cause, ())
     ask_cause = rng.random() < 0.5
     premise, right = (effect, cause) if ask_cause else (cause, effect)
-    while True:
-        wrong = sample_fact(rng, premise.agent, details=())
-        first, second = (wrong, effect) if ask_cause else (cause, wrong)
-        if wrong.verb not in (cause.verb, effect.verb) and second.verb not in world.habits()[first.verb]["next"]:
-            break
-    label = rng.randrange(2)
-    connective = world.spell(world.lexicon(code)["because" if ask_cause else "then"][0], world.LANGUAGES[code])
-    choices = [text(render(f, code, say)) for f in ((right, wrong) if label == 0 else (wrong, right))]
-    return {"context": f"{text(render(premise, code, say))} {connective}", "choices": choices, "label": _annotated(rng, label, 2)}
+    wrong = []
+    while len(wrong) < n - 1:
+        fact = sample_fact(rng, premise.agent, details=())
+        first, second = (fact, effect) if ask_cause else (cause, fact)
+        if fact.verb not in (cause.verb, effect.verb) and second.verb not in world.habits()[first.verb]["next"]:
+            wrong.append(fact)
+    label = rng.randrange(n)
+    wrong.insert(label, right)
+    context = f"{text(render(premise, code, say))} {_function(code, 'because' if ask_cause else 'then')}"
+    return {"context": context, "choices": [text(render(f, code, say)) for f in wrong], "label": _annotated(rng, label, n)}
+
+
+def _function(code: str, name: str) -> str:
+    """A function word of a language."""
+    return world.spell(world.lexicon(code)[name][0], world.LANGUAGES[code])
+
+
+def social(rng: random.Random, say: random.Random, code: str) -> dict:
+    """As `causes`, with three alternatives."""
+    return causes(rng, say, code, 3)
+
+
+def _phrase(code: str, say: random.Random, fact: Fact, slot: str) -> str:
+    """How a language says one slot of a fact."""
+    return _span(render(fact, code, say), slot)[0]
+
+
+def usual_place(rng: random.Random, say: random.Random, code: str) -> dict:
+    """A story of two facts and the question where the second took place, which it does not say: one place is usual for it, three are not."""
+    story = world.sample_story(rng, 2)
+    last = replace(story[1], place=None)
+    usual = world.habits()[last.verb]["places"]
+    places = rng.sample([p for p in world.PLACES if p not in usual], 3)
+    label = rng.randrange(4)
+    places.insert(label, rng.choice(usual))
+    question = text(render(replace(last, adj=None, number=None, time=None), code, say, "place"))
+    return {
+        "context": f"{text(render(story[0], code, say))} {text(render(last, code, say))} {question}",
+        "choices": [_phrase(code, say, replace(last, place=("noun", place)), "place") for place in places],
+        "label": _annotated(rng, label, 4),
+    }
+
+
+def usual_object(rng: random.Random, say: random.Random, code: str) -> dict:
+    """A question for the object of a verb, with no context, and five answers: one is usual for the verb, four are not."""
+    fact = sample_fact(rng, details=tuple(d for d in ("place", "time") if rng.random() < 0.4))
+    usual = world.habits()[fact.verb]["objects"]
+    objects = rng.sample([o for o in world.THINGS + world.ANIMATE if o not in usual], 4)
+    label = rng.randrange(5)
+    objects.insert(label, rng.choice(usual))
+    return {
+        "context": text(render(fact, code, say, "obj")),
+        "choices": [_phrase(code, say, replace(fact, obj=obj), "obj") for obj in objects],
+        "label": _annotated(rng, label, 5),
+    }
 
 
 def tagged(rng: random.Random, say: random.Random, code: str) -> list[Token]:
@@ -141,16 +274,99 @@ def ner(rng: random.Random, say: random.Random, code: str) -> dict:
     return {"words": [t.word for t in tokens], "tags": [t.ner for t in tokens]}
 
 
-def pairs(rng: random.Random, say: random.Random, code: str) -> dict:
-    """The same story of two facts in the language and in the source language."""
-    story = world.sample_story(rng, 2)
-    return {
-        "text": " ".join(text(render(f, code, say)) for f in story),
-        "source_text": " ".join(text(render(f, world.SOURCE, say)) for f in story),
-    }
+KINDS = ("agent", "verb", "obj", "adj", "number", "place", "time", "DET", "ADP", "PUNCT")
 
 
-MAKERS = {"nli": nli, "qa": qa, "continuation": continuation, "causes": causes, "pos": pos, "ner": ner, "pairs": pairs}
+def _supertag(token: Token, fact: Fact) -> str:
+    """What a word is and what its clause is made of, as CCG's categories say what a word combines with."""
+    said = [detail for detail in world.DETAILS if getattr(fact, detail)]
+    return f"{token.slot or token.upos}/{fact.agent[0]}({','.join(said)})"
+
+
+@cache
+def supertag_names() -> tuple[str, ...]:
+    """Every possible supertag."""
+    details = [",".join(some) for n in range(len(world.DETAILS) + 1) for some in itertools.combinations(world.DETAILS, n)]
+    return tuple(f"{kind}/{agent}({some})" for kind in KINDS for agent in ("noun", "per", "org", "loc") for some in details)
+
+
+def supertags(rng: random.Random, say: random.Random, code: str) -> dict:
+    """A story of one or two facts, and the supertag of each word."""
+    pairs = [(token, fact) for fact in world.sample_story(rng, rng.choice([1, 2])) for token in render(fact, code, say)]
+    return {"words": [token.word for token, _ in pairs], "tags": [_supertag(*pair) for pair in pairs]}
+
+
+def _story(rng: random.Random, say: random.Random, code: str) -> str:
+    """A story of two facts in a language."""
+    return " ".join(text(render(fact, code, say)) for fact in world.sample_story(rng, 2))
+
+
+def pairs(rng: random.Random, say: random.Random, code: str, side: str) -> dict:
+    """The same story of two facts: the query in the source language, the candidate in the other."""
+    return {"text": _story(rng, say, world.SOURCE if side == "query" else code)}
+
+
+def mining(rng: random.Random, say: random.Random, code: str, side: str) -> dict:
+    """As `pairs`, the other way round; for half of the queries the candidate is another story (a distractor), and gold is empty."""
+    paired = rng.random() < 0.5
+    if side == "query":
+        return {"text": _story(rng, say, code)} | ({} if paired else {"gold": []})
+    if not paired:
+        rng = random.Random(rng.random())
+    return {"text": _story(rng, say, world.SOURCE)}
+
+
+def answers(rng: random.Random, say: random.Random, code: str, side: str, i: int) -> dict | list[dict]:
+    """A question, and as candidates each sentence of its context (three facts) followed by the whole context."""
+    story, fact, asked, said = _question(rng, 3)
+    if side == "query":
+        return {"text": text(render(said, code, say, asked))}
+    sentences = [text(render(f, code, say)) for f in story]
+    told = [{"text": f"{sentence} {' '.join(sentences)}", "fact": f} for sentence, f in zip(sentences, story, strict=True)]
+    if side == "pair":
+        question = text(render(said, code, say, asked))
+        return {"text": question, "positive": next(t["text"] for t in told if t["fact"] is fact)}
+    return [{"id": f"{i}-{k}", "text": t["text"], "answers": [i] if t["fact"] is fact else []} for k, t in enumerate(told)]
+
+
+N_ENTITIES = 60 * 2  # persons and places: two for each name
+
+
+def _entity(i: int) -> tuple[tuple, str, str]:
+    """An entity: who or where it is, and the two events that it is known for. Persons and places share their names."""
+    rng = _rng("entity", i)
+    kind = ("per", "loc")[i % 2]
+    return (kind, i // 2 % world.N_NAMES), *rng.sample(world.VERBS, 2)
+
+
+def entities(rng: random.Random, say: random.Random, code: str, side: str, i: int) -> dict:
+    """A mention in its sentence, written as XTREME-R writes it, and as candidates the descriptions of all entities.
+
+    A person and a place may share a name; the event that the sentence tells decides which is meant. Descriptions are in different
+    languages, as Mewsli-X's are.
+    """
+    key = i if side == "candidate" else rng.randrange(N_ENTITIES)
+    value, first, second = _entity(key)
+    described = [sample_fact(_rng("described", key, verb), value, verb, ("time",)) for verb in (first, second)]
+    language = code if side == "pair" else list(world.LANGUAGES)[key % 6]  # the seventh is in no pretraining text
+    description = " ".join(text(render(fact, language, say)) for fact in described)
+    if side == "candidate":
+        return {"id": f"entity-{key}", "text": description}
+    fact = sample_fact(rng, value, rng.choice([first, second]), ("time",))
+    words = [token.word for token in render(fact, code, say)]
+    place = next(n for n, token in enumerate(render(fact, code, random.Random(0))) if token.slot == "agent")
+    mention = words[place]
+    words[place] = f"{{ {mention} }}"
+    query = {"text": f"{mention}: {' '.join(words)}"}
+    return query | ({"positive": description} if side == "pair" else {"gold": [f"entity-{key}"]})
+
+
+MAKERS = {
+    "nli": nli, "nli_plus": nli_plus, "duplicates": duplicates, "paraphrases": paraphrases, "qa": qa, "qa_long": qa_long,
+    "qa_sparse": qa_sparse, "qa_unanswerable": qa_unanswerable, "continuation": continuation, "causes": causes, "social": social,
+    "usual_place": usual_place, "usual_object": usual_object, "pos": pos, "ner": ner, "supertags": supertags,
+}  # fmt: skip
+RETRIEVAL = {"pairs": pairs, "mining": mining, "answers": answers, "entities": entities}  # makers of queries, candidates and pairs
 
 
 def rows(maker: str, split: str, language: str, n: int) -> list[dict]:
@@ -160,4 +376,58 @@ def rows(maker: str, split: str, language: str, n: int) -> list[dict]:
     """
     if language not in world.LANGUAGES:
         raise Problem(f"language {language}: not one of the microworld's ({', '.join(world.LANGUAGES)})")
+    if maker in RETRIEVAL:
+        return _retrieval_rows(maker, split, language, n)
     return [{"id": f"{split}-{i}"} | MAKERS[maker](_rng(maker, split, i), _rng(maker, split, i, language), language) for i in range(n)]
+
+
+def _retrieval_rows(maker: str, split: str, language: str, n: int) -> list[dict]:
+    """Training pairs, queries, or candidates: `n` of them, or what belongs to `n` queries."""
+    name, _, last = split.rpartition("-")
+    side = "pair" if split == "train" else "candidate" if last == "candidates" else "query"
+    key = "train" if split == "train" else name  # queries and their candidates tell the same facts
+    n = N_ENTITIES if maker == "entities" and side == "candidate" else n
+    found = []
+    for i in range(n):
+        rng, say = _rng(maker, key, i), _rng(maker, key, i, language, side)
+        made = RETRIEVAL[maker](rng, say, language, side, *([i] if maker in ("answers", "entities") else []))
+        for row in made if isinstance(made, list) else [made]:
+            row = {"id": f"{i}"} | row
+            if "answers" in row:
+                row["answers"] = [f"{answer}" for answer in row["answers"]]
+            found.append(row | ({"gold": [row["id"]]} if side == "query" and "gold" not in row else {}))
+    return found
+
+
+def translated(maker: str, language: str, n: int, noise: float) -> list[dict]:
+    """The first `n` training examples in another language as a machine would translate them: a share `noise` of the words is another
+    word of the language. Spans and tags are kept in place, as word-aligned projection would."""
+    found = rows(maker, "train", language, n)
+    words = [world.spell(word, world.LANGUAGES[language]) for key, forms in sorted(world.lexicon(language).items()) for word in forms]
+    return [_garbled(row, _rng("translation", maker, language, i), words, noise) for i, row in enumerate(found)]
+
+
+def _garbled(row: dict, rng: random.Random, words: list[str], noise: float) -> dict:
+    """A row with some words replaced; an answer that is touched changes with its context."""
+
+    def line(value: str) -> str:
+        return " ".join(rng.choice(words) if w.isalpha() and rng.random() < noise else w for w in value.split())
+
+    row = dict(row)
+    for key in ("text_a", "text_b", "question", "text", "positive"):
+        if key in row:
+            row[key] = line(row[key])
+    if "choices" in row:
+        row["choices"] = [line(choice) for choice in row["choices"]]
+    if "words" in row:
+        row["words"] = line(" ".join(row["words"])).split()
+    if "context" in row and "answers" in row and row["answers"]["text"]:
+        context, start = row["context"], row["answers"]["answer_start"][0]
+        before = line(context[:start])
+        answer = line(row["answers"]["text"][0])
+        after = line(context[start + len(row["answers"]["text"][0]) :])
+        row["answers"] = {"text": [answer], "answer_start": [len(before) + 1 if before else 0]}
+        row["context"] = " ".join(part for part in (before, answer, after) if part)
+    elif "context" in row:
+        row["context"] = line(row["context"])
+    return row

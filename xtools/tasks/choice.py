@@ -55,14 +55,50 @@ def _copa(row: dict) -> dict | None:
     return {"context": context, "choices": [row["choice1"].strip(), row["choice2"].strip()], "label": row["label"]}
 
 
-HELLASWAG = {
-    "train": Hub("Rowan/hellaswag", "default", "train", _hellaswag),
-    "dev": Hub("Rowan/hellaswag", "default", "validation", _hellaswag),
-}
-XCOPA_LANGUAGES = tuple("en et ht id it qu sw ta th tr vi zh".split())
+def _cosmos(row: dict) -> dict | None:
+    if row["label"] == -1:
+        return None
+    choices = [row[f"answer{i}"].strip() for i in range(4)]
+    return {"context": f"{row['context'].strip()} {row['question'].strip()}", "choices": choices, "label": row["label"]}
+
+
+def _commonsense(row: dict) -> dict | None:
+    if row["answerKey"] == "":  # the test split hides its answers
+        return None
+    choices = row["choices"]
+    return {
+        "context": row["question"].strip(),
+        "choices": [text.strip() for text in choices["text"]],
+        "label": choices["label"].index(row["answerKey"]),
+    }
+
+
+def _social(row: dict) -> dict:
+    """Labels are "1", "2" and "3"; context and question make the first segment, as in XTREME-R's code."""
+    context = f"{row['context'].strip()} {row['question'].strip()}"
+    return {"context": context, "choices": [row[f"answer{c}"].strip() for c in "ABC"], "label": int(row["label"]) - 1}
+
+
+def _splits(repo: str, config: str, row, train: int, dev: int) -> dict[str, Hub]:
+    return {"train": Hub(repo, config, "train", row, rows=train), "dev": Hub(repo, config, "validation", row, rows=dev)}
+
+
+XCOPA_LANGUAGES = tuple("et ht id it qu sw ta th tr vi zh".split())
 
 TASKS = [
-    Task("hellaswag", "choice", "accuracy", "continuation", HELLASWAG, chance=25.0),
+    Task("hellaswag", "choice", "accuracy", "continuation", _splits("Rowan/hellaswag", "default", _hellaswag, 39_905, 10_042), chance=25.0),
+    # allenai/cosmos_qa still holds a loading script, which the library refuses; this is a parquet copy of it.
+    Task("cosmos_qa", "choice", "accuracy", "usual_place", _splits("Samsoup/cosmos_qa", "default", _cosmos, 25_262, 2_985), chance=25.0),
+    Task(
+        "commonsense_qa",
+        "choice",
+        "accuracy",
+        "usual_object",
+        _splits("tau/commonsense_qa", "default", _commonsense, 9_741, 1_221),
+        chance=20.0,
+    ),
+    # allenai/social_i_qa holds a loading script too; lighteval/siqa is the same rows.
+    Task("social_iqa", "choice", "accuracy", "social", _splits("lighteval/siqa", "default", _social, 33_410, 1_954), chance=100 / 3),
     Task(
         "xcopa",
         "choice",
@@ -70,11 +106,12 @@ TASKS = [
         "causes",
         # XCOPA has no English: COPA's own training set trains, and its validation set is the source-language score.
         {
-            "train": Hub("aps/super_glue", "copa", "train", _copa),
-            "dev": Hub("aps/super_glue", "copa", "validation", _copa),
-            "test": Hub("cambridgeltl/xcopa", "{lang}", "test", _copa),
+            "train": Hub("aps/super_glue", "copa", "train", _copa, rows=400),
+            "dev": Hub("aps/super_glue", "copa", "validation", _copa, rows=100),
+            "test": Hub("cambridgeltl/xcopa", "{lang}", "test", _copa, rows=500),
         },
-        languages=XCOPA_LANGUAGES[1:],
+        languages=XCOPA_LANGUAGES,
         chance=50.0,
+        first="social_iqa",  # XTREME-R trains on Social IQa, then on COPA
     ),
 ]

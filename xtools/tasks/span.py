@@ -1,8 +1,11 @@
-"""Extractive question answering: a start and an end token in a window of the context; SQuAD's exact match and F1."""
+"""Extractive question answering: a start and an end token in a window of the context, or no answer; exact match and F1."""
 
 import re
 import string
+import sys
+import unicodedata
 from collections import Counter
+from functools import cache
 
 import torch
 
@@ -82,25 +85,32 @@ def loss(logits: torch.Tensor, batch: dict) -> torch.Tensor:
     return torch.nn.functional.cross_entropy(logits, targets)
 
 
-def decode(logits: torch.Tensor, batch: dict) -> list[tuple[float, int, int]]:
-    """Each window's best span as (score, first token, last token): start + end logit over spans of up to `MAX_ANSWER` tokens."""
+def decode(logits: torch.Tensor, batch: dict, task: Task) -> list[tuple[float, int, int, float]]:
+    """Each window's best span as (score, first token, last token, score of no answer).
+
+    A span's score is its start logit plus its end logit, over spans of up to `MAX_ANSWER` tokens; that of no answer is the first token's.
+    """
     features, width = batch["features"], logits.shape[1]
     context = pad([[int(o is not None) for o in f["offsets"]] for f in features], 0).bool().to(logits.device)
     start, end = (logits[..., i].masked_fill(~context, -1e4) for i in (0, 1))
     allowed = torch.ones(width, width, dtype=torch.bool, device=logits.device).triu().tril(MAX_ANSWER - 1)
     spans = (start[:, :, None] + end[:, None, :]).masked_fill(~allowed, -1e9).flatten(1)
     values, places = spans.max(1)
-    return [(v, p // width, p % width) for v, p in zip(values.tolist(), places.tolist(), strict=True)]
+    # Where every context has an answer, no answer never wins.
+    null = logits[:, 0].sum(-1).tolist() if task.name in UNANSWERABLE else [-float("inf")] * len(features)
+    return [(v, p // width, p % width, n) for v, p, n in zip(values.tolist(), places.tolist(), null, strict=True)]
 
 
 def assemble(features: list[dict], parts: list[tuple], rows: list[dict]) -> list[str]:
-    """The text of the best span over all windows of each row."""
-    best = {}
-    for feature, (value, start, end) in zip(features, parts, strict=True):
-        if value > best.get(feature["row"], (float("-inf"),))[0]:
+    """The text of the best span over all windows of each row; empty where no answer scores higher in every window (Devlin et al. 2019)."""
+    best, null = {}, {}
+    for feature, (value, start, end, none) in zip(features, parts, strict=True):
+        row = feature["row"]
+        null[row] = min(none, null.get(row, float("inf")))
+        if value > best.get(row, (float("-inf"),))[0]:
             first, last = feature["offsets"][start], feature["offsets"][end]
-            best[feature["row"]] = (value, rows[feature["row"]]["context"][first[0] : last[1]].strip() if first and last else "")
-    return [best[i][1] for i in range(len(rows))]
+            best[row] = (value, rows[row]["context"][first[0] : last[1]].strip() if first and last else "")
+    return ["" if null[i] > best[i][0] else best[i][1] for i in range(len(rows))]
 
 
 def normalize(answer: str) -> str:
@@ -109,47 +119,120 @@ def normalize(answer: str) -> str:
     return " ".join(re.sub(r"\b(a|an|the)\b", " ", answer).split())
 
 
+ARTICLES = {
+    "en": r"\b(a|an|the)\b",
+    "es": r"\b(un|una|unos|unas|el|la|los|las)\b",
+    "vi": r"\b(của|là|cái|chiếc|những)\b",
+    "de": r"\b(ein|eine|einen|einem|eines|einer|der|die|das|den|dem|des)\b",
+    "ar": r"\sال^|ال",
+}  # MLQA's (Lewis et al. 2020); its other languages, Hindi and Chinese, have none
+
+
+@cache
+def _punctuation() -> frozenset[str]:
+    """Every character of a Unicode punctuation category, and ASCII's."""
+    unicode = {chr(i) for i in range(sys.maxunicode) if unicodedata.category(chr(i)).startswith("P")}
+    return frozenset(unicode | set(string.punctuation))
+
+
+def normalize_mlqa(answer: str, language: str) -> str:
+    """MLQA's normal form in the answer's language: lower case, no punctuation of any script, no articles, Chinese characters apart."""
+    answer = "".join(c for c in answer.lower() if c not in _punctuation())
+    answer = re.sub(ARTICLES[language], " ", answer) if language in ARTICLES else answer
+    if language == "zh":
+        answer = re.sub("([\u4e00-\u9fa5])", r" \1 ", answer)
+    return " ".join(answer.split())
+
+
 def token_f1(prediction: str, gold: str) -> float:
-    """F1 between the bags of normalised words, in [0, 1]."""
-    p, g = normalize(prediction).split(), normalize(gold).split()
+    """F1 between the bags of words of two normalised answers, in [0, 1]; two empty ones agree only where both mean no answer."""
+    p, g = prediction.split(), gold.split()
     common = sum((Counter(p) & Counter(g)).values())
     return 2 * common / (len(p) + len(g)) if common else 0.0
 
 
-def score(predictions: list[str], rows: list[dict], task: Task) -> dict[str, float]:
-    """SQuAD's exact match and F1 in percent, each the best over the gold answers, and their mean, XTREME's score of a QA task."""
-    gold = [row["answers"]["text"] for row in rows]
-    exact = [max(normalize(p) == normalize(g) for g in gs) for p, gs in zip(predictions, gold, strict=True)]
-    f1 = [max(token_f1(p, g) for g in gs) for p, gs in zip(predictions, gold, strict=True)]
-    exact, f1 = 100 * sum(exact) / len(rows), 100 * sum(f1) / len(rows)
+def answer_scores(prediction: str, golds: list[str], normal=normalize) -> tuple[float, float]:
+    """Exact match and F1 of one answer in [0, 1], each the best over the gold answers; no gold means that no answer is right."""
+    if not golds:
+        return float(not prediction), float(not prediction)
+    prediction, golds = normal(prediction), [normal(gold) for gold in golds]
+    return float(max(prediction == gold for gold in golds)), max(token_f1(prediction, gold) for gold in golds)
+
+
+def score(predictions: list[str], rows: list[dict], task: Task, language: str) -> dict[str, float]:
+    """Exact match and F1 in percent, and their mean, XTREME's score of a QA task; mlqa has its own normal form per language."""
+    normal = (lambda answer: normalize_mlqa(answer, language)) if task.name == "mlqa" else normalize
+    pairs = [answer_scores(p, row["answers"]["text"], normal) for p, row in zip(predictions, rows, strict=True)]
+    exact, f1 = (100 * sum(values) / len(rows) for values in zip(*pairs, strict=True))
     return {"f1": f1, "exact": exact, "f1_exact": (f1 + exact) / 2}
 
 
-def _squad(row: dict) -> dict:
-    """Answer starts are moved to the nearest occurrence of the text: the Hub's copies strip contexts without moving the starts."""
+def _squad(row: dict) -> dict | None:
+    """Answer starts are moved to the nearest occurrence of the text: some of the Hub's copies strip contexts without moving the starts.
+
+    A row whose answers occur nowhere is dropped; one that has none from the start (SQuAD v2) is kept.
+    """
     context, answers = row["context"], {"text": [], "answer_start": []}
     for text, start in zip(row["answers"]["text"], row["answers"]["answer_start"], strict=True):
         places = [m.start() for m in re.finditer(f"(?={re.escape(text)})", context)]
         if places:
             answers["text"].append(text)
             answers["answer_start"].append(min(places, key=lambda place: abs(place - start)))
-    return {"question": row["question"].strip(), "context": context, "answers": answers} if answers["text"] else None
+    found = {"question": row["question"].strip(), "context": context, "answers": answers}
+    return found if answers["text"] or not row["answers"]["text"] else None
 
 
+def _tydiqa_language(row: dict, name: str) -> bool:
+    return row["id"].partition("-")[0] == name
+
+
+UNANSWERABLE = ("squad_v2",)
 SQUAD = {
-    "train": Hub("rajpurkar/squad", "plain_text", "train", _squad),
-    "dev": Hub("rajpurkar/squad", "plain_text", "validation", _squad),
+    "train": Hub("rajpurkar/squad", "plain_text", "train", _squad, rows=87_599),
+    "dev": Hub("rajpurkar/squad", "plain_text", "validation", _squad, rows=10_570),
+}
+SQUAD_V2 = {
+    "train": Hub("rajpurkar/squad_v2", "squad_v2", "train", _squad, rows=130_319),
+    "dev": Hub("rajpurkar/squad_v2", "squad_v2", "validation", _squad, rows=11_873),
 }
 XQUAD_LANGUAGES = tuple("en ar de el es hi ro ru th tr vi zh".split())
+MLQA_ROWS = {"en": 11_590, "de": 4_517, "es": 5_253, "ar": 5_335, "zh": 5_137, "vi": 5_495, "hi": 4_918}
+TYDIQA_NAMES = dict(
+    en="english", ar="arabic", bn="bengali", fi="finnish", id="indonesian", ko="korean", ru="russian", sw="swahili", te="telugu"
+)
+TYDIQA = ("google-research-datasets/tydiqa", "secondary_task")  # all languages in one table; the primary task is another, of 6 GB
 
 TASKS = [
     Task("squad_v1", "span", "f1_exact", "qa", SQUAD),
+    Task("squad_v2", "span", "f1_exact", "qa_unanswerable", SQUAD_V2),
     Task(
         "xquad",
         "span",
         "f1_exact",
         "qa",
-        SQUAD | {"test": Hub("google/xquad", "xquad.{lang}", "validation", _squad)},
+        SQUAD | {"test": Hub("google/xquad", "xquad.{lang}", "validation", _squad, rows=1_190)},
         languages=XQUAD_LANGUAGES,
+    ),
+    Task(
+        "mlqa",
+        "span",
+        "f1_exact",
+        "qa_long",
+        # facebook/mlqa holds a loading script only. The first language is the context's and so the answer's.
+        SQUAD | {"test": Hub("google/xtreme", "MLQA.{lang}.{lang}", "test", _squad, rows=MLQA_ROWS)},
+        languages=tuple(MLQA_ROWS),
+        shares="xquad",
+    ),
+    Task(
+        "tydiqa",
+        "span",
+        "f1_exact",
+        "qa_sparse",
+        {
+            "train": Hub(*TYDIQA, "train", _squad, TYDIQA_NAMES, rows=49_881, keep=_tydiqa_language),
+            "dev": Hub(*TYDIQA, "validation", _squad, TYDIQA_NAMES, rows=5_077, keep=_tydiqa_language),
+            "test": Hub(*TYDIQA, "validation", _squad, TYDIQA_NAMES, rows=5_077, keep=_tydiqa_language),
+        },
+        languages=tuple(TYDIQA_NAMES),
     ),
 ]

@@ -7,8 +7,10 @@ from seqeval.metrics import f1_score
 
 from xtools.batching import pad
 from xtools.tasks import Hub, Task
+from xtools.tasks.classification import dropout
 
-IGNORE = -100
+IGNORE = -100  # a position without a label
+UNKNOWN = -1  # a word whose gold tag is none of the task's labels: not trained on, and always wrong
 
 
 def encode(rows: list[dict], tokenizer, task: Task, max_length: int) -> list[dict]:
@@ -31,7 +33,7 @@ def encode(rows: list[dict], tokenizer, task: Task, max_length: int) -> list[dic
                 features.append(_piece(tokenizer, i, piece, targets))
                 piece, targets = [], []
             piece = piece + tokens
-            targets = targets + [index[tag]] + [IGNORE] * (len(tokens) - 1)
+            targets = targets + [index.get(tag, UNKNOWN)] + [IGNORE] * (len(tokens) - 1)
         features.append(_piece(tokenizer, i, piece, targets))
     return features
 
@@ -46,7 +48,7 @@ class Head(torch.nn.Module):
 
     def __init__(self, config, task: Task):
         super().__init__()
-        self.dropout = torch.nn.Dropout(config.hidden_dropout_prob)
+        self.dropout = torch.nn.Dropout(dropout(config))
         self.out = torch.nn.Linear(config.hidden_size, len(task.labels))
 
     def forward(self, hidden: torch.Tensor, batch: dict) -> torch.Tensor:
@@ -60,39 +62,61 @@ def _targets(batch: dict) -> torch.Tensor:
 
 def loss(logits: torch.Tensor, batch: dict) -> torch.Tensor:
     targets = _targets(batch).to(logits.device)
-    return torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORE)
+    known = targets.masked_fill(targets == UNKNOWN, IGNORE)
+    return torch.nn.functional.cross_entropy(logits.flatten(0, 1), known.flatten(), ignore_index=IGNORE)
 
 
-def decode(logits: torch.Tensor, batch: dict) -> list[list[int]]:
+def decode(logits: torch.Tensor, batch: dict, task: Task) -> list[list[int]]:
     """The label ids of each piece's words."""
     best, first = logits.argmax(-1).cpu(), _targets(batch) != IGNORE
     return [row[mask].tolist() for row, mask in zip(best, first, strict=True)]
 
 
-def assemble(features: list[dict], parts: list[list[int]], rows: list[dict]) -> list[list[int]]:
-    """The pieces of each row joined again."""
+def assemble(features: list[dict], parts: list[list[int]], rows: list[dict]) -> list[list[list[int]]]:
+    """The pieces of each row, in order."""
     whole = [[] for _ in rows]
     for feature, part in zip(features, parts, strict=True):
-        whole[feature["row"]] += part
+        whole[feature["row"]].append(part)
     return whole
 
 
-def score(predictions: list[list[int]], rows: list[dict], task: Task) -> dict[str, float]:
-    """seqeval's micro F1, in percent.
+def joined(pieces: list[list]) -> list:
+    """A row's pieces as one sequence."""
+    return [item for piece in pieces for item in piece]
+
+
+def score(predictions: list[list[list[int]]], rows: list[dict], task: Task, language: str) -> dict[str, float]:
+    """seqeval's micro F1, in percent, over pieces: a sentence that had to be split counts as several sequences, as in XTREME.
 
     XTREME scores parts of speech with the same function, which merges runs of equal tags into one chunk, so that figure is not token
     accuracy; token accuracy stands beside it under its own name.
     """
-    predicted = [[task.labels[p] for p in row] for row in predictions]
-    gold = [row["tags"] for row in rows]
+    predicted, gold = [], []
+    for pieces, row in zip(predictions, rows, strict=True):
+        start = 0
+        for piece in pieces:
+            predicted.append([task.labels[p] for p in piece])
+            gold.append(list(row["tags"][start : start + len(piece)]))
+            start += len(piece)
+    return {"f1": chunk_f1(gold, predicted), "accuracy": accuracy(gold, predicted)}
+
+
+def chunk_f1(gold: list[list[str]], predicted: list[list[str]]) -> float:
+    """seqeval's micro F1 of tag sequences, in percent."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # seqeval warns that part-of-speech tags are not entity tags
-        f1 = f1_score(gold, predicted)
+        return 100 * float(f1_score(gold, predicted))
+
+
+def accuracy(gold: list[list[str]], predicted: list[list[str]]) -> float:
+    """Share of tokens with the right tag, in percent."""
     right = sum(p == g for ps, gs in zip(predicted, gold, strict=True) for p, g in zip(ps, gs, strict=True))
-    return {"f1": 100 * float(f1), "accuracy": 100 * right / sum(map(len, gold))}
+    return 100 * right / sum(map(len, gold))
 
 
 UPOS = tuple("ADJ ADP ADV AUX CCONJ DET INTJ NOUN NUM PART PRON PROPN PUNCT SCONJ SYM VERB X".split())
+# The order of the numbers in older releases of commul/universal_dependencies, whose first label is NOUN; "_" marks a fused word.
+UD_ORDER = tuple("NOUN PUNCT ADP NUM SYM SCONJ ADJ PART DET CCONJ PROPN PRON X _ ADV INTJ VERB AUX".split())
 BIO = ("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC")
 UD_NAMES = dict(
     af="Afrikaans", ar="Arabic", bg="Bulgarian", de="German", el="Greek", en="English", es="Spanish", et="Estonian", eu="Basque",
@@ -100,32 +124,88 @@ UD_NAMES = dict(
     kk="Kazakh", ko="Korean", mr="Marathi", nl="Dutch", pt="Portuguese", ru="Russian", ta="Tamil", te="Telugu", th="Thai", tl="Tagalog",
     tr="Turkish", ur="Urdu", vi="Vietnamese", yo="Yoruba", zh="Chinese",
 )  # fmt: skip
-PANX_LANGUAGES = tuple(
+# The five of google/xtreme's languages that also hold other languages' treebanks (Ancient Greek, Classical Chinese, Old French, Swiss
+# German, Old Russian) are read by treebank instead, with XTREME-R's five further languages.
+TREEBANKS = {
+    "el": ("el_gdt",),
+    "zh": ("zh_gsd", "zh_gsdsimp", "zh_hk", "zh_cfl", "zh_pud"),
+    "fr": ("fr_gsd", "fr_partut", "fr_sequoia", "fr_parisstories", "fr_pud", "fr_fqb"),
+    "de": ("de_gsd", "de_hdt", "de_lit", "de_pud"),
+    "ru": ("ru_gsd", "ru_syntagrus", "ru_taiga", "ru_pud"),
+    "lt": ("lt_alksnis", "lt_hse"),
+    "pl": ("pl_lfg", "pl_pdb", "pl_pud"),
+    "uk": ("uk_iu",),
+    "wo": ("wo_wtb",),
+    "ro": ("ro_rrt", "ro_nonstandard", "ro_simonero", "ro_art"),
+}
+UDPOS_LANGUAGES = (*UD_NAMES, "lt", "pl", "uk", "wo", "ro")
+PANX_XTREME = tuple(
     "en af ar bg bn de el es et eu fa fi fr he hi hu id it ja jv ka kk ko ml mr ms my nl pt ru sw ta te th tl tr ur vi yo zh".split()
 )
+PANX_XTREME_R = ("qu", "pl", "uk", "az", "lt", "pa", "gu", "ro")
+PANX_ROWS = dict.fromkeys((*PANX_XTREME, *PANX_XTREME_R), 10_000)
+PANX_ROWS |= dict.fromkeys("af bn hi kk ml mr ms sw ta te tl ur az".split(), 1_000) | dict.fromkeys("jv my yo qu pa gu".split(), 100)
 
 
 def _udpos(row: dict) -> dict | None:
     return {"words": row["tokens"], "tags": [UPOS[t] for t in row["pos_tags"]]} if row["tokens"] else None
 
 
+def _treebank(row: dict) -> dict | None:
+    """Tags are names in some releases and numbers in others; a word without a tag stands for several that have one, and is dropped."""
+    names = [tag if isinstance(tag, str) else UD_ORDER[tag] for tag in row["upos"]]
+    kept = [(word, tag) for word, tag in zip(row["tokens"], names, strict=True) if tag in UPOS]
+    return {"words": [word for word, _ in kept], "tags": [tag for _, tag in kept]} if kept else None
+
+
+def _udpos_parts(split: str, treebank_split: str, known: dict[str, int]) -> tuple[Hub, ...]:
+    clean = tuple(language for language in UD_NAMES if language not in TREEBANKS)
+    parts = [Hub("google/xtreme", "udpos.{lang}", split, _udpos, UD_NAMES, rows=known, only=clean)]
+    for language, treebanks in TREEBANKS.items():
+        # Row counts change with each release of Universal Dependencies.
+        parts += [Hub("commul/universal_dependencies", t, treebank_split, _treebank, only=(language,)) for t in treebanks]
+    return tuple(parts)
+
+
 def _panx(row: dict) -> dict | None:
     return {"words": row["tokens"], "tags": [BIO[t] for t in row["ner_tags"]]} if row["tokens"] else None
 
 
+def _panx_parts(split: str) -> tuple[Hub, Hub]:
+    return (
+        Hub("google/xtreme", "PAN-X.{lang}", split, _panx, rows=PANX_ROWS, only=PANX_XTREME),
+        Hub("unimelb-nlp/wikiann", "{lang}", split, _panx, rows=PANX_ROWS, only=PANX_XTREME_R),
+    )
+
+
+def _supertags(row: dict) -> dict | None:
+    return {"words": row["words"], "tags": row["tags"]} if row["words"] else None
+
+
 TASKS = [
+    Task(
+        "ccg",
+        "tagging",
+        "accuracy",
+        "supertags",
+        # CCGbank (LDC2005T13) is licensed: it is read from the folder that the study's `ccg` names, and its files say the labels.
+        {
+            "train": Hub("ccg", "ccg", "train", _supertags, reader="ccg"),
+            "dev": Hub("ccg", "ccg", "val", _supertags, reader="ccg"),
+        },
+    ),
     Task(
         "udpos",
         "tagging",
         "f1",
         "pos",
         {
-            "train": Hub("google/xtreme", "udpos.English", "train", _udpos),
-            "dev": Hub("google/xtreme", "udpos.{lang}", "validation", _udpos, UD_NAMES),
-            "test": Hub("google/xtreme", "udpos.{lang}", "test", _udpos, UD_NAMES),
+            "train": Hub("google/xtreme", "udpos.English", "train", _udpos, rows=21_253),
+            "dev": _udpos_parts("validation", "dev|validation", {"en": 3_974}),
+            "test": _udpos_parts("test", "test", {"en": 5_440}),
         },
         labels=UPOS,
-        languages=tuple(UD_NAMES),
+        languages=UDPOS_LANGUAGES,
     ),
     Task(
         "panx",
@@ -133,11 +213,11 @@ TASKS = [
         "f1",
         "ner",
         {
-            "train": Hub("google/xtreme", "PAN-X.en", "train", _panx),
-            "dev": Hub("google/xtreme", "PAN-X.{lang}", "validation", _panx),
-            "test": Hub("google/xtreme", "PAN-X.{lang}", "test", _panx),
+            "train": Hub("google/xtreme", "PAN-X.en", "train", _panx, rows=20_000),
+            "dev": _panx_parts("validation"),
+            "test": _panx_parts("test"),
         },
         labels=BIO,
-        languages=PANX_LANGUAGES,
+        languages=(*PANX_XTREME, *PANX_XTREME_R),
     ),
 ]

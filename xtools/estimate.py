@@ -1,0 +1,227 @@
+"""What a study would cost, before anything runs: cells, downloads, disk, FLOPs and hours. `make plan` prints it.
+
+FLOPs come from the formula that timing uses (`timing.flops`), on sampled examples where the data is at hand, else at the longest length
+that the parameters allow. Training costs three forward passes (one forward, two backward: Kaplan et al. 2020, section 2.1).
+"""
+
+import collections
+import time
+from functools import cache
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from xtools import encoder, records, sources, targets, tasks, timing
+from xtools.problems import Problem, nearest
+from xtools.study import Backbone, Recipe, Study, Training
+from xtools.tasks import Task, format_of
+
+SAMPLE = 100  # rows of a task that are encoded to see how long they are
+UNSTATED = 1_000  # rows of a split whose published size is not known
+LENGTHS = "assumed: every input as long as the parameters allow where its data or tokenizer is not at hand; fetch first to know better"
+UTILISATION = 0.35  # share of the peak that training is assumed to reach
+# Peak dense FLOP/s in bf16 (V100, T4: fp16), from the makers' data sheets.
+GPUS = {"t4": 65e12, "v100": 125e12, "a100": 312e12, "l4": 121e12, "l40s": 362e12, "h100": 989e12, "h200": 989e12, "b200": 2250e12}
+
+
+def show(study: Study, gpu: str | None) -> None:
+    """Print the whole plan of a study, for a named GPU or for this machine.
+
+    Raises Problem for a GPU that is not known.
+    """
+    if gpu and gpu.lower() not in GPUS:
+        raise Problem(f"GPU={gpu}: unknown{nearest(gpu.lower(), GPUS)}")
+    rate, what = (GPUS[gpu.lower()], f"one {gpu.upper()}") if gpu else (measured_rate(), "this machine")
+    fingerprints = records.fingerprints(study)
+    total = collections.Counter(cell.phase for cell in fingerprints)
+    current = collections.Counter(cell.phase for cell, value in fingerprints.items() if records.is_current(cell, value))
+    notes: set[str] = set()
+    work = collections.Counter()
+    for cell in fingerprints:
+        work[cell.phase] += cell_flops(study, cell, notes)
+    table = Table("phase", "cells", "to run", "PFLOPs", f"hours, {what}", title=f"{study.name}: {study.title}")
+    for phase in total:
+        hours = work[phase] / (rate * UTILISATION) / 3600
+        table.add_row(phase, str(total[phase]), str(total[phase] - current[phase]), f"{work[phase] / 1e15:,.3g}", f"{hours:,.2g}")
+    hours = sum(work.values()) / (rate * UTILISATION) / 3600
+    table.add_row("all", str(total.total()), str(total.total() - current.total()), f"{sum(work.values()) / 1e15:,.3g}", f"{hours:,.2g}")
+    Console().print(table)
+    print(f"hours: at {rate / 1e12:,.3g} TFLOP/s {'from the data sheet' if gpu else 'measured in a matrix product just now'}, of which")
+    print(f"  {UTILISATION:.0%} is assumed to be reached; start-up, data work and cells that are done already are not counted")
+    for line in (*downloads(study), f"disk: about {size(disk(study))} for the encoders that the study keeps", *told(notes)):
+        print(line)
+
+
+def told(notes: set[str]) -> list[str]:
+    """What the estimate had to assume, a line each."""
+    splits = sorted(notes - {LENGTHS})
+    lines = [f"assumed: {UNSTATED:,} rows in each split whose size no source states ({', '.join(splits)})"] if splits else []
+    return lines + ([LENGTHS] if LENGTHS in notes else [])
+
+
+def size(n: float) -> str:
+    """Bytes for people."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if n < 1000 or unit == "GB":
+            return f"{n:,.3g} {unit}" if n < 1000 else f"{n:,.0f} {unit}"
+        n /= 1000
+
+
+@cache
+def measured_rate(size: int = 1024, seconds: float = 0.5) -> float:
+    """FLOP/s of this machine's matrix product in the precision that training would choose: the best of repeated products."""
+    device = encoder.choose_device("auto")
+    dtype = torch.bfloat16 if encoder.choose_precision("auto", device) == "bf16" else torch.float32
+    a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
+    best, end = float("inf"), time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        start = time.perf_counter()
+        (a @ b).sum().item()
+        best = min(best, time.perf_counter() - start)
+    return 2 * size**3 / best
+
+
+def config_of(entry: Backbone, study: Study):
+    """A backbone's transformers config: of its shape, or loaded.
+
+    Raises Problem when it can be had neither from a folder nor the cache, the Hub or params/encoders.yaml.
+    """
+    if entry.load:
+        return encoder.config_of(entry.load.format(seed=study.seeds[0]), entry.revision)
+    settings = study.pretraining
+    return encoder.new_config(settings.vocabulary, entry.layers, entry.hidden, entry.heads, settings.max_length)
+
+
+def cell_flops(study: Study, cell, notes: set[str]) -> float:
+    """Floating-point operations of one cell."""
+    config = config_of(study.backbones[cell.backbone], study)
+    if cell.phase == "backbone":
+        if study.backbones[cell.backbone].load:
+            return 0
+        settings = study.pretraining
+        return 3 * settings.epochs * settings.documents * timing.flops(config, settings.max_length)
+    if cell.phase == "intermediate":
+        return _intermediate(study, cell, config, notes)
+    if cell.phase == "target":
+        task = tasks.get(cell.target)
+        return _training(study, task, config, notes) + _scoring(study, task, config, notes)
+    task = tasks.get(study.targets[0])
+    each = _per_example(study, task, "test", study.target.for_task(task.name).max_length, config, notes)
+    return 2 * study.timing.repetitions * study.timing.examples * each
+
+
+def _intermediate(study: Study, cell, config, notes) -> float:
+    recipe, total = Recipe.parse(cell.recipe), 0.0
+    joint = study.intermediate.for_task(recipe.task)
+    for name in study.tasks_of(cell.recipe):
+        own = study.intermediate.for_task(name)
+        n = _size(study, tasks.get(name), "train", study.source_language, recipe.examples or own.examples, notes)
+        n = min(n, joint.cap or n)
+        total += 3 * joint.epochs * n * _per_example(study, tasks.get(name), "train", joint.max_length, config, notes)
+        n = _size(study, tasks.get(name), "dev", study.source_language, study.evaluation.dev, notes)
+        total += n * _per_example(study, tasks.get(name), "dev", own.max_length, config, notes)
+    if recipe.mlm:
+        total += 3 * joint.epochs * study.intermediate.mlm_examples * timing.flops(config, joint.max_length)
+    return total
+
+
+def _training(study: Study, task: Task, config, notes) -> float:
+    if not task.is_trained or study.serves(task.name):
+        return 0.0
+    total = 0.0
+    for stage in study.stages(task.name):
+        settings: Training = study.target.for_task(stage)
+        n = _size(study, tasks.get(stage), "train", study.source_language, settings.examples, notes)
+        total += 3 * settings.epochs * n * _per_example(study, tasks.get(stage), "train", settings.max_length, config, notes)
+    return total
+
+
+def _scoring(study: Study, task: Task, config, notes) -> float:
+    width, total = study.target.for_task(task.name).max_length, 0.0
+    for split in ("test", "candidates") if task.format == "retrieval" else ("test",):
+        each = _per_example(study, task, split, width, config, notes)
+        languages = targets.test_languages(study, task)
+        single = split == "candidates" and task.pooled and "{lang}" not in task.parts(split)[0].config
+        cap = study.evaluation.test if split == "test" or study.source == "microworld" else None
+        total += each * sum(_size(study, task, split, lang, cap, notes) for lang in (languages[:1] if single else languages))
+    return total
+
+
+def _size(study: Study, task: Task, split: str, language: str, cap: int | None, notes: set[str]) -> int:
+    """How many examples a split gives: the cap of the parameters or the published size, whichever is less."""
+    if study.source == "microworld":
+        return cap or 0
+    known = [part.expected(language) for part in task.parts(split, language)] if split in task.hub else [0]
+    if task.name == "bucc2018":  # its one row holds whole corpora
+        known = [{"de": 399_337, "fr": 369_810, "ru": 558_401, "zh": 88_860}.get(language, UNSTATED)]
+    if None in known:
+        notes.add(f"{task.name} {split}")
+    n = sum(UNSTATED if size is None else size for size in known)
+    return min(n, cap or n)
+
+
+def _per_example(study: Study, task: Task, split: str, width: int, config, notes: set[str]) -> float:
+    """Forward FLOPs of one example: the mean over sampled rows, or, where there are none at hand, of the longest input."""
+    lengths = _lengths(study, task.name, split, width)
+    if lengths is None:
+        notes.add(LENGTHS)
+        return timing.flops(config, width) * {"choice": 4}.get(task.format, 1)
+    return sum(timing.flops(config, n) for found in lengths for n in found) / len(lengths)
+
+
+_sampled: dict[tuple, list | None] = {}
+
+
+def _lengths(study: Study, name: str, split: str, width: int) -> list[list[int]] | None:
+    """Per sampled row, the lengths of its sequences in tokens of the first backbone's tokenizer; None without data or tokenizer."""
+    key = (study.name, name, split, width)
+    if key not in _sampled:
+        _sampled[key] = None
+        words = encoder.tokenizer_at_hand(next(iter(study.backbones.values())), study.seeds[0])
+        task = tasks.get(name)
+        language = study.source_language if split in ("train", "dev") else targets.test_languages(study, task)[0]
+        if words is not None and sources.at_hand(study.data, task, split, language):
+            try:
+                rows = sources.rows(study.data, sources.complete(study.data, task), split, language, SAMPLE)
+            except Problem:
+                return None
+            found = [[] for _ in rows]
+            for feature in format_of(task).encode(rows, words, sources.complete(study.data, task), width):
+                found[feature["row"]] += [len(ids) for ids in feature["ids"]]
+            _sampled[key] = found
+    return _sampled[key]
+
+
+def downloads(study: Study) -> list[str]:
+    """What would be fetched: encoders with the size of their weights, and data sets."""
+    hubs = {e.load: e for e in study.backbones.values() if e.load and not encoder.is_local(e.load.format(seed=study.seeds[0]))}
+    lines = [f"download: encoder {name}, about {size(4 * parameters(config_of(e, study)))}" for name, e in hubs.items()]
+    if study.source == "hub":
+        names = [*study.intermediate_tasks, *(stage for target in study.targets for stage in (*study.stages(target), target))]
+        repos = {part.repo for name in names for part in all_parts(tasks.get(name)) if part.reader != "ccg"}
+        lines.append(f"download: {len(repos)} data sets ({', '.join(sorted(repos))}); their sizes are told by make fetch")
+    return lines or ["download: nothing"]
+
+
+def all_parts(task: Task) -> list:
+    """Every Hub entry of a task."""
+    return [part for split in task.hub.values() for part in (split if isinstance(split, tuple) else (split,))]
+
+
+def parameters(config) -> int:
+    """Weights of an encoder: word embeddings and layers (norms, biases and positions left out, under 1% of the whole)."""
+    f = getattr(config, "intermediate_size", None) or config.hidden_dim
+    gated = 3 if config.model_type == "modernbert" else 2
+    width = getattr(config, "input_embedding_size", config.hidden_size)
+    return config.vocab_size * width + config.num_hidden_layers * (4 * config.hidden_size**2 + gated * config.hidden_size * f)
+
+
+def disk(study: Study) -> float:
+    """Bytes of the encoders that cells keep for those downstream."""
+    kept = 0.0
+    for cell in study.cells():
+        made = cell.phase == "backbone" and not study.backbones[cell.backbone].load
+        if made or cell.phase == "intermediate" or (cell.phase == "target" and study.is_served(cell.target)):
+            kept += 4 * parameters(config_of(study.backbones[cell.backbone], study))
+    return kept

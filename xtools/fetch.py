@@ -1,0 +1,93 @@
+"""`make fetch`: download everything that a study needs into the Hub's cache, and say how large it is; afterwards it runs offline."""
+
+from pathlib import Path
+
+import datasets
+import huggingface_hub
+from rich.console import Console
+from rich.progress import track
+
+from xtools import encoder, sources, targets, tasks
+from xtools.estimate import size
+from xtools.problems import Problem
+from xtools.sources import hub
+from xtools.study import Recipe, Study
+
+FILES = ["*.safetensors", "*.json", "*.model", "*.txt"]  # of an encoder: weights in safetensors alone
+
+
+def wanted(study: Study) -> list[tuple]:
+    """Every (task, split, language) that the study reads."""
+    found = [(name, split, study.source_language) for name in study.intermediate_tasks for split in ("train", "dev")]
+    for target in study.targets:
+        found += [(stage, "train", study.source_language) for stage in study.stages(target) if tasks.get(stage).is_trained]
+        task = tasks.get(target)
+        found += [(target, "dev", study.source_language)] if "dev" in task.hub and study.source_language in task.languages else []
+        splits = [split for split in ("test", "candidates") if split in task.hub]
+        found += [(target, split, language) for split in splits for language in targets.test_languages(study, task)]
+    return list(dict.fromkeys(found))
+
+
+def run(study: Study) -> int:
+    """Fetch encoders and data; prints a line per encoder and data set. The exit status: 0, or 1 when something could not be had."""
+    missing = []
+    for entry in study.backbones.values():
+        for where in filter(None, (entry.load, entry.tokenizer)):
+            if not encoder.is_local(where.format(seed=study.seeds[0])):
+                missing += _encoder(where, entry.revision if where == entry.load else None)
+    if study.source != "microworld":
+        missing += _data(study)
+    for line in missing:
+        print(line)
+    if missing:
+        print(f"{len(missing)} could not be had; what was fetched stays, so run again once that is mended")
+        return 1
+    print(f"{study.name}: all there; run it without network by HF_HUB_OFFLINE=1 make study PROFILE={study.name}")
+    return 0
+
+
+def _encoder(where: str, revision: str | None) -> list[str]:
+    """Fetch an encoder's weights, config and tokenizer; the problem, if there is one."""
+    try:
+        folder = huggingface_hub.snapshot_download(where, revision=revision, allow_patterns=FILES)
+    except (OSError, ValueError, huggingface_hub.errors.HfHubHTTPError) as error:
+        return [f"backbone {where}: cannot be fetched ({' '.join(str(error).split())[:200]})"]
+    files = [path for path in Path(folder).rglob("*") if path.is_file()]
+    if not any(path.suffix == ".safetensors" for path in files) and not revision:
+        print(f"backbone {where}: has no safetensors at this revision; only its tokenizer and config were fetched")
+    print(f"backbone {where}: {size(sum(path.stat().st_size for path in files))}")
+    return []
+
+
+def _data(study: Study) -> list[str]:
+    """Read every split once, which fetches it; the problems."""
+    sizes, missing = {}, []
+    for name, split, language in track(wanted(study), "data sets", console=Console(), transient=True):
+        task = tasks.get(name)
+        try:
+            for part in hub.parts(study.data, task, split, language):
+                table = hub.table(study.data, part, language)
+                if isinstance(table, datasets.Dataset):
+                    sizes.setdefault(part.repo, {}).update({str(f["filename"]): f["filename"] for f in table.cache_files})
+                else:
+                    sizes.setdefault(part.repo, {})
+        except Problem as problem:
+            missing.append(str(problem))
+    for recipe in map(Recipe.parse, study.recipes):
+        if recipe.translated:
+            missing += _translations(study, recipe)
+    for repo, files in sizes.items():
+        print(f"data {repo}: {size(sum(Path(f).stat().st_size for f in files)) if files else 'files, read'}")
+    return list(dict.fromkeys(missing))
+
+
+def _translations(study: Study, recipe: Recipe) -> list[str]:
+    """Read the translated training sets of a recipe; the problems."""
+    missing = []
+    for name in study.intermediate_tasks if recipe.task == "all" else [recipe.task]:
+        for language in study.all_languages()[1:]:
+            try:
+                sources.translated(study.data, tasks.get(name), language, 1)
+            except Problem as problem:
+                missing.append(str(problem))
+    return missing
