@@ -11,7 +11,7 @@ RUN = .venv/bin/python -m xtools
 OPTIONS = $(PROFILE) $(if $(CORES),--cores $(CORES)) $(if $(ENGINE),--engine "$(ENGINE)")
 
 .DEFAULT_GOAL := help
-.PHONY: help study report plan fetch submission score backbones calibrate lab test lint lock clean
+.PHONY: help study timing report plan fetch submission score bench backbones calibrate lab test lint lock clean
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -26,6 +26,9 @@ help: ## print this list
 
 study: .venv/lock ## run what is missing of a study, then its report
 	@$(RUN) study $(OPTIONS)
+
+timing: .venv/lock ## run a study's timing alone: latency, throughput, FLOPs, memory, energy
+	@$(RUN) timing $(OPTIONS)
 
 report: .venv/lock ## rebuild the report from the records alone
 	@$(RUN) report $(OPTIONS)
@@ -45,6 +48,9 @@ score: .venv/lock ## score PREDICTIONS=<folder> against LABELS=<folder>, both in
 backbones: .venv/lock ## make the published backbones again where they are missing or outdated
 	@$(RUN) backbones $(OPTIONS)
 
+bench: .venv/lock ## measure training, inference, cells and search against the Hugging Face Trainer, papermill and the product
+	@.venv/bin/python -m xtools.bench $(BENCH)
+
 calibrate: .venv/lock ## sweep the microworld's task sizes and print the table
 	@$(RUN) calibrate $(OPTIONS)
 
@@ -61,7 +67,7 @@ lint: .venv/lock ## check style
 
 lock: ## write requirements.lock anew from pyproject.toml
 	@rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
-	@.venv-lock/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 ".[test]"
+	@.venv-lock/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 ".[test,bench]"
 	@{ echo "# Exact versions, written by make lock from pyproject.toml; do not edit."; \
 	   .venv-lock/bin/python -m pip freeze --exclude xtools | sed 's/^torch==\([0-9.]*\)+.*/torch==\1/'; } > requirements.lock
 	@rm -rf .venv-lock build *.egg-info

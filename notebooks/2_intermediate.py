@@ -65,7 +65,7 @@ plots.frame(examples.table([(k, data[k][0], rows[k], predictions[k]) for k in ro
 # %%
 run.save_encoder(encoder)
 run.save(
-    {"dev": scores, "curve": curve, "precision": encoder.precision, "examples": {k: len(rows) for k, (_, rows) in data.items()}},
+    finetuning.result(run.study, data, scores, curve, encoder.precision),
     predictions,
     rows,
 )

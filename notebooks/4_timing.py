@@ -14,36 +14,51 @@
 # %% [markdown]
 # # Phase 4: what inference costs
 #
-# Latency of one example at a time, throughput of all at once, and floating-point operations, on the targets' own evaluation examples
-# with their own lengths. The timed forward pass is the one that scores.
+# Latency of one example at a time, throughput of all at once, floating-point operations, memory and energy, on the targets' own evaluation
+# examples with their own lengths, language by language. The timed forward pass is the one that scores. Each repetition is a process of its
+# own; the report puts them together.
 
 # %% tags=["parameters"]
 study: str = "pocket"  # params/<study>.yaml
 backbone: str = "small"  # one of the study's backbones
-seed: int = 0  # which of the backbone's seeds; weights do not change the cost
+seed: int = 0  # the number of the repetition; the weights are those of the study's first seed
 folder: str = ""  # where the grid keeps what this notebook makes; empty: nothing is written
 
 # %%
 from xtools import cells, plots, targets, timing
 
 run = cells.start(study, "timing", backbone, seed=seed, folder=folder)
+settings = cells.threads(run.study.timing)
 encoder = run.load_encoder()
 features = targets.timing_features(encoder, run.study)
-print(f"{run.study.title}: {backbone}, {len(features)} examples, {encoder.precision} on {encoder.device}, one thread")
-
-# %%
-measured = timing.measure(encoder, features, run.study.timing.repetitions)
-plots.frame(timing.summary(measured), "Cost of inference (median over repetitions, and their range)")
-
-# %% [markdown]
-# Longer inputs cost more. If the points lie on a line, time follows the tokens; if they are flat, most of it is fixed cost per call.
-
-# %%
-plots.latency_by_length([timing.length(f) for f in features], timing.single_stream(encoder, features), backbone)
+exact = timing.exact(encoder, features)
+print(f"{run.study.title}: {backbone}, {settings.weights} weights, tokenizer {run.tokenizer}, {encoder.precision} on {encoder.device}")
 
 # %% [markdown]
 # FLOPs follow from the architecture and the lengths alone (the formula stands in `xtools/timing.py`); time is this machine's.
 
 # %%
-exact = {"gflops_per_example": measured.pop("gflops_per_example"), "examples": len(features), "precision": encoder.precision}
-run.save(exact | {"times": measured})
+times = timing.measure(encoder, features, settings)
+plots.frame(timing.summary(exact, times), "Cost of inference")
+
+# %% [markdown]
+# The tokenisation tax: the same text takes more sub-words in some languages than in others, and each costs.
+
+# %%
+plots.language_tax(exact["tokens_by_language"], times["by_language_ms"], run.study.source_language, backbone)
+
+# %% [markdown]
+# Length and batch size. If time follows the tokens, the arithmetic counts; where it is flat, most of it is fixed cost per call.
+
+# %%
+plots.sweep(times["sweep"], backbone) if times["sweep"] else print("this study sweeps no lengths")
+
+# %% [markdown]
+# Other settings of precision and attention on the same examples.
+
+# %%
+plots.frame(timing.variants_frame(times, encoder.precision), "Variants") if times["variants"] else print("this study times no variants")
+
+# %%
+fixed = {"precision": encoder.precision, "weights": settings.weights, "tokenizer": run.tokenizer}
+run.save(exact | fixed | {"times": times})

@@ -22,7 +22,7 @@ study: str = "pocket"  # params/<study>.yaml
 folder: str = ""  # where the grid keeps what this notebook makes; empty: nothing is written
 
 # %%
-from xtools import cells, claims, plots, records, report, stats
+from xtools import cells, claims, plots, questions, records, report, stats
 
 run = cells.start(study, "report", folder=folder)
 table = records.table(run.study)
@@ -39,6 +39,10 @@ plots.frame(report.what_was_run(run.study))
 missing = report.missing(run.study)
 plots.frame(missing, "Cells that are missing: holes below") if len(missing) else print("No cell is missing.")
 
+# %%
+subset = report.subset_frame(run.study)
+plots.frame(subset, "Data sets of which this study reads a subset") if len(subset) else print("No data set is known to be a subset.")
+
 # %% [markdown]
 # ## Scores
 #
@@ -50,9 +54,21 @@ for backbone in run.study.backbones:
     display(plots.frame(report.score_frame(run.study, table, backbone), f"{run.study.name}, {backbone}: scores (%)"))
 
 # %% [markdown]
+# ## As the benchmarks average
+#
+# Group scores and totals by the definitions of XTREME and XTREME-R, over this study's languages. A group without all its tasks has none.
+
+# %%
+for name in ("xtreme", "xtreme_r"):
+    for backbone in run.study.backbones:
+        groups = report.benchmark_frame(run.study, table, backbone, name)
+        display(plots.frame(groups, f"{run.study.name}, {backbone}: {name} groups (%)")) if len(groups) else None
+
+# %% [markdown]
 # ## Gains
 #
-# Points over recipe `none`, paired by seed. Bold in the figure: the interval excludes zero.
+# Points over recipe `none`, paired by seed. Bold in the figure: the interval excludes zero. The last column of the table is the p-value
+# of the average gain, adjusted by Holm's method for the number of recipes.
 
 # %%
 scores = stats.task_scores(table)
@@ -89,9 +105,67 @@ plots.frame(report.gap_frame(run.study, table), f"{run.study.name}: transfer gap
 cost = report.cost_frame(run.study, table)
 plots.score_against_latency(cost, run.study.name) if len(cost) else print("no timing record, or no complete average, yet")
 
+# %% [markdown]
+# Each repetition is a process of its own and the backbones take turns; latency has its 95% interval over repetitions and its coefficient
+# of variation. What made a measurement doubtful stands beside it.
+
 # %%
-shown = cost.drop_duplicates("backbone")[["backbone", "latency", "throughput", "gflops"]].round(4).astype(str)
-plots.frame(shown.set_axis(["backbone", "latency (ms)", "examples/s", "GFLOPs per example"], axis=1), "Cost per backbone")
+plots.frame(report.timing_frame(run.study), f"{run.study.name}: cost per backbone")
+
+# %% [markdown]
+# The same examples take more sub-words, and so more time, in some languages than in others.
+
+# %%
+for backbone in run.study.backbones:
+    costs = report.language_cost(run.study, backbone)
+    display(plots.language_tax(*costs, run.study.source_language, backbone)) if costs else None
+
+# %% [markdown]
+# ## 1. Choosing the recipe in the source language
+#
+# For each target and seed the recipe with the best source-language development score is taken. Its regret is what the best recipe in
+# hindsight would have scored above it, averaged over targets. Retrieval targets have no development score and cannot be chosen for.
+
+# %%
+regret = questions.regret_frame(table)
+plots.frame(regret, f"{run.study.name}: gain and regret (points)") if len(regret) else print("no development scores to choose by yet")
+
+# %% [markdown]
+# ## 2. Transfer gap, single-task and multi-task, by size
+#
+# A smaller gap is better transfer, but a low source score makes a small gap too: read it beside the scores.
+
+# %%
+display(plots.frame(questions.gap_frame(run.study, table), f"{run.study.name}: transfer gap (points)"))
+interaction = stats.show(*questions.size_interaction(run.study, table), sign=True)
+print(f"multi-task minus single-task gap, last backbone minus first: {interaction} points")
+
+# %% [markdown]
+# ## 3. XTREME against XTREME-R
+#
+# The same runs, averaged over those of this study's targets that each benchmark has. Where the two columns differ in order, the ranking of
+# recipes depends on the benchmark.
+
+# %%
+plots.frame(questions.benchmark_gains(run.study, table), f"{run.study.name}: gains by benchmark")
+
+# %% [markdown]
+# ## 4. What a gain costs in inference
+#
+# Intermediate training changes weights, not shapes: a recipe costs nothing at inference, and size is all that is paid for.
+
+# %%
+worth = questions.worth_frame(run.study, table)
+plots.frame(worth, f"{run.study.name}: from the first backbone to the last") if len(worth) else print("no two backbones timed yet")
+
+# %% [markdown]
+# ## 5. How much intermediate data
+#
+# Recipes `<task>@N` train on the first N examples. Multimodal encoders are not part of this study.
+
+# %%
+amounts = questions.amounts(run.study, table)
+plots.amounts(amounts, run.study.name) if len(amounts) else print("this study varies no amount of intermediate data")
 
 # %% [markdown]
 # ## Can this study answer?

@@ -66,7 +66,31 @@ def test_missing_cells_leave_a_claim_undecided_and_missing_recipes_untested():
 
 def test_an_empty_study_has_no_verdict():
     table = planted(np.random.default_rng(5), {}).iloc[:0]
-    assert set(claims.ledger(table, STUDY).verdict) == {"undecided"}
+    ledger = claims.ledger(table, STUDY)
+    measured = ledger[~ledger.verdict.str.startswith("not tested") & (ledger.id != "nine-tasks")]
+    assert set(measured.verdict) == {"undecided"} and len(measured) > 5
+
+
+def test_the_papers_design_is_this_projects():
+    ledger = claims.ledger(planted(np.random.default_rng(5), {}).iloc[:0], STUDY).set_index("id")
+    assert ledger.verdict["nine-tasks"] == "supported" and "40 most languages" in ledger.counted["nine-tasks"]
+    assert ledger.verdict["mnli-size"] == "not tested (the data is not in this study)"
+
+
+def test_choosing_the_best_recipe_per_target_by_chance_is_no_gain():
+    found = []
+    for i in range(200):
+        table = planted(np.random.default_rng(1000 + i), {})
+        found.append(verdicts(table)["best-recipe-per-target"] == "supported")
+    assert np.mean(found) <= 0.05
+
+
+def test_a_better_rival_contradicts():
+    two = STUDY.model_copy(update={"recipes": ["none", "mnli", "mnli+mlm"]})
+    table = planted(np.random.default_rng(6), {("mnli", "*"): 10})
+    other = table[table.recipe == "none"].assign(recipe="mnli+mlm")
+    ledger = claims.ledger(pd.concat([table[table.recipe.isin(["none", "mnli"])], other]), two)
+    assert ledger[(ledger.id == "english-beats-masked-lm") & (ledger.backbone == "large")].verdict.tolist() == ["supported"]
 
 
 def test_every_claim_has_a_source_and_a_known_confidence():

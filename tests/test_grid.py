@@ -16,8 +16,8 @@ def test_a_study_ends_with_its_answer_and_the_reports_path(micro):
     assert lines[-1] == "report: runs/micro/report.html"
     assert "the best recipe for tiny is mnli" in lines[-2]
     assert (project.folder / "runs/micro/report.html").stat().st_size < 5_000_000
-    assert len(project.records("micro")) == 10
-    assert re.search(r"\[9/9\] .*left", printed)
+    assert len(project.records("micro")) == 11
+    assert re.search(r"\[10/10\] .*left", printed)
 
 
 def test_every_executed_notebook_is_a_page(micro):
@@ -92,7 +92,7 @@ def test_a_cell_that_fails_leaves_the_rest_and_is_listed(project, parquet_root):
     done = project.run("study", "broken")
     assert done.returncode == 1
     assert "failed: target-tiny-none-xnli-s0: xnli test de, row 0: label 7 is outside 0..2" in done.stdout
-    assert "1 of 4 cells failed" in done.stdout
+    assert "1 of 5 cells failed" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
     there = project.records("broken")
     assert "target-tiny-none-tatoeba-s0" in there and "target-tiny-none-xnli-s0" not in there

@@ -62,7 +62,7 @@ def test_every_notebook_runs_by_itself_on_its_defaults(path, tmp_path):
     import sys
 
     before = sorted(p for p in (ROOT / "runs").rglob("*")) if (ROOT / "runs").exists() else None
-    code = f"from pathlib import Path; from xtools import notebooks; notebooks.execute('{path.stem}', {{}}, Path('{tmp_path}/n.ipynb'))"
+    code = f"from pathlib import Path; from xtools import notebooks; notebooks.execute(Path('{path}'), {{}}, Path('{tmp_path}/n.ipynb'))"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
     )

@@ -20,7 +20,7 @@ def locked() -> dict[str, str]:
 def test_lock_satisfies_pyproject_exactly():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     lock = locked()
-    for text in [*project["dependencies"], *project["optional-dependencies"]["test"]]:
+    for text in [*project["dependencies"], *project["optional-dependencies"]["test"], *project["optional-dependencies"]["bench"]]:
         wanted = Requirement(text)
         assert wanted.name in lock, f"{wanted.name} is not in requirements.lock: run make lock"
         assert wanted.specifier.contains(lock[wanted.name]), f"{wanted.name} {lock[wanted.name]} does not fit {wanted}: run make lock"

@@ -71,7 +71,7 @@ def test_a_changed_parameter_touches_exactly_what_depends_on_it():
     assert changed(intermediate=intermediate) == touched
     assert changed(pretraining=loaded.pretraining.model_copy(update={"epochs": 2})) == {c.name for c in cells}
     assert changed(title="another") == set()
-    timing = loaded.timing.model_copy(update={"repetitions": 9})
+    timing = loaded.timing.model_copy(update={"examples": 9})
     assert changed(timing=timing) == {c.name for c in cells if c.phase == "timing"}
 
 

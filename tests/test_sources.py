@@ -1,5 +1,9 @@
 """The loader that reads the Hub, on the mirror's real rows and on small copies with the Hub's columns and traps."""
 
+import io
+import json
+import tarfile
+
 import pytest
 from datasets import ClassLabel, Features, Value
 
@@ -119,6 +123,175 @@ def test_revision_changes_with_the_data_alone(parquet_root):
     assert before == sources.revision(folder(root), [tasks.get("mnli")])
     parquet_root("nyu-mll/glue", "mnli", {"train": [nli(1)]}, NLI)
     assert sources.revision(folder(root), [tasks.get("mnli")]) != before
+
+
+# ---------------------------------------------------------------- data sets that the mirror lacks, with the Hub's columns and traps
+
+
+def test_social_iqa_counts_its_labels_from_one_as_text(parquet_root):
+    row = {"context": "C. ", "question": "Why?", "answerA": "a", "answerB": "b", "answerC": "c", "label": "3"}
+    root = parquet_root("lighteval/siqa", "default", {"train": [row], "validation": [row | {"label": "1"}]})
+    rows = sources.rows(folder(root), tasks.get("social_iqa"), "train", "en")
+    assert (rows[0]["context"], rows[0]["choices"], rows[0]["label"]) == ("C. Why?", ["a", "b", "c"], 2)
+    assert sources.rows(folder(root), tasks.get("social_iqa"), "dev", "en")[0]["label"] == 0
+
+
+def test_commonsense_qa_hides_its_test_answers_as_empty_keys(parquet_root):
+    choices = {"label": list("ABCDE"), "text": list("vwxyz")}
+    row = {"id": "q", "question": "Q?", "question_concept": "c", "choices": choices, "answerKey": "D"}
+    root = parquet_root("tau/commonsense_qa", "default", {"train": [row, row | {"answerKey": ""}]})
+    rows = sources.rows(folder(root), tasks.get("commonsense_qa"), "train", "en")
+    assert [(r["label"], r["choices"][r["label"]]) for r in rows] == [(3, "y")]
+
+
+def test_hidden_labels_of_qqp_and_cosmos_qa_are_dropped(parquet_root):
+    row = {"question1": "a", "question2": "b ", "label": 1, "idx": 0}
+    root = parquet_root("nyu-mll/glue", "qqp", {"train": [row, row | {"label": -1}]})
+    assert [(r["text_b"], r["label"]) for r in sources.rows(folder(root), tasks.get("qqp"), "train", "en")] == [("b", 1)]
+    row = {"id": "x", "context": "c", "question": "q", "label": 2} | {f"answer{i}": str(i) for i in range(4)}
+    root = parquet_root("Samsoup/cosmos_qa", "default", {"train": [row, row | {"label": -1}]})
+    assert [r["label"] for r in sources.rows(folder(root), tasks.get("cosmos_qa"), "train", "en")] == [2]
+
+
+def test_anli_plus_joins_its_five_parts_and_drops_snlis_rows_without_gold(parquet_root):
+    parquet_root("stanfordnlp/snli", "plain_text", {"train": [nli(0), nli(-1)]}, NLI)
+    parquet_root("nyu-mll/glue", "mnli", {"train": [nli(1)]}, NLI)
+    anli = {f"train_r{r}": [nli(2) | {"uid": "u", "reason": ""}] for r in (1, 2, 3)}
+    root = parquet_root("facebook/anli", "plain_text", anli)
+    rows = sources.rows(folder(root), tasks.get("anli_plus"), "train", "en")
+    assert [r["label"] for r in rows] == [0, 1, 2, 2, 2]
+    assert len({r["id"] for r in rows}) == 5
+    assert len(sources.rows(folder(root), tasks.get("anli_plus"), "train", "en", 2)) == 2
+
+
+def test_pawsx_keeps_its_placeholders_as_the_benchmark_does(parquet_root):
+    rows = [{"id": i, "sentence1": s, "sentence2": "b", "label": 0} for i, s in enumerate(["a", "NS", ""])]
+    root = parquet_root("google-research-datasets/paws-x", "de", {"test": rows})
+    assert [r["text_a"] for r in sources.rows(folder(root), tasks.get("pawsx"), "test", "de")] == ["a", "NS", ""]
+
+
+@pytest.mark.parametrize("numbers", [True, False])
+def test_treebanks_have_names_or_numbers_for_tags_and_fused_words_are_dropped(parquet_root, numbers):
+    names = ["DET", "_", "NOUN"]
+    upos = [tasks.tagging.UD_ORDER.index(n) for n in names] if numbers else names
+    row = {"sent_id": "s", "tokens": ["the", "dogs", "dog"], "upos": upos}
+    root = parquet_root("commul/universal_dependencies", "el_gdt", {"dev": [row], "test": [row]})
+    for split in ("dev", "test"):
+        found = sources.rows(folder(root), tasks.get("udpos"), split, "el")[0]
+        assert (found["words"], found["tags"]) == (["the", "dog"], ["DET", "NOUN"])
+
+
+def test_a_development_split_may_be_called_validation(parquet_root):
+    row = {"sent_id": "s", "tokens": ["a"], "upos": ["X"]}
+    root = parquet_root("commul/universal_dependencies", "uk_iu", {"validation": [row]})
+    assert sources.rows(folder(root), tasks.get("udpos"), "dev", "uk")[0]["tags"] == ["X"]
+
+
+def test_a_language_of_several_treebanks_is_all_of_them(parquet_root):
+    for i, treebank in enumerate(("pl_lfg", "pl_pdb")):
+        root = parquet_root("commul/universal_dependencies", treebank, {"test": [{"tokens": [str(i)], "upos": ["NUM"]}]})
+    rows = sources.rows(folder(root), tasks.get("udpos"), "test", "pl")
+    assert [r["words"] for r in rows] == [["0"], ["1"]] and rows[0]["id"] != rows[1]["id"]
+    parquet_root("google/xtreme", "udpos.English", {s: [{"tokens": ["a"], "pos_tags": [0]}] for s in ("train", "validation")})
+    named = {entry["part"]: entry["rows"] for entry in sources.counts(folder(root), tasks.get("udpos"), ["pl"]) if "test" in entry["part"]}
+    assert named == {"commul/universal_dependencies (pl_pud, test)": 0}, "the missing treebank is named"
+
+
+def test_tatoebas_further_languages_are_told_by_a_column(parquet_root):
+    rows = [{"sentence1": f"{lang}\n", "sentence2": f"en {lang}", "lang": f"{lang}-eng"} for lang in ("pol", "aze", "pol")]
+    root = parquet_root("mteb/tatoeba-bitext-mining", "default", {"test": rows})
+    queries = sources.rows(folder(root), tasks.get("tatoeba"), "test", "pl")
+    candidates = sources.rows(folder(root), tasks.get("tatoeba"), "candidates", "pl")
+    assert [q["text"] for q in queries] == ["en pol"] * 2 and [c["text"] for c in candidates] == ["pol"] * 2
+    assert [q["gold"] for q in queries] == [[c["id"]] for c in candidates]
+
+
+def test_tydiqas_language_is_in_its_ids_and_training_is_english_alone(parquet_root):
+    answers = {"text": ["cat"], "answer_start": [1]}
+    rows = [{"id": f"{name}-1-0", "title": "", "context": " cat", "question": "?", "answers": answers} for name in ("english", "finnish")]
+    root = parquet_root("google-research-datasets/tydiqa", "secondary_task", {"train": rows, "validation": rows})
+    assert [r["id"] for r in sources.rows(folder(root), tasks.get("tydiqa"), "train", "en")] == ["english-1-0"]
+    assert [r["id"] for r in sources.rows(folder(root), tasks.get("tydiqa"), "test", "fi")] == ["finnish-1-0"]
+
+
+def mewslix(root):
+    """A small copy of the archive with its five files' layout."""
+    text = "First one. Ann sleeps here."
+    spans = [{"start": 0, "end": 10}, {"start": 11, "end": len(text)}]
+    mention = {"example_id": "m1", "mention_span": {"start": 11, "end": 14, "text": "Ann"}, "entity_id": "Q1"}
+    context = {"document_title": "", "document_url": "", "document_id": "d", "language": "de", "text": text, "sentence_spans": spans}
+    entity = {
+        "entity_id": "Q1", "title": "Ann", "description": "Ann is. She was.", "description_language": "uk", "description_url": "",
+        "sentence_spans": [{"start": 0, "end": 7}, {"start": 8, "end": 16}],
+    }  # fmt: skip
+    files = {
+        "wikipedia_pairs-train.jsonl": {"contextual_mention": {"context": context, "mention": mention}, "entity": entity},
+        "wikinews_mentions-test.jsonl": {"context": context, "mentions": [mention]},
+        "candidate_set_entities.jsonl": entity,
+    }
+    (root / "izhx/mewsli-x").mkdir(parents=True)
+    with tarfile.open(root / "izhx/mewsli-x/raw.tar.gz", "w:gz") as archive:
+        for name, row in files.items():
+            data = (json.dumps(row) + "\n").encode()
+            info = tarfile.TarInfo(f"raw/{name}")
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return folder(root)
+
+
+def test_mewslix_mentions_entities_and_training_pairs(tmp_path):
+    source, task = mewslix(tmp_path), tasks.get("mewslix")
+    queries, candidates = sources.retrieval(source, task, ["de"], None)
+    assert queries["de"][0] | {"gold": ["Q1"]} == {"id": "m1", "text": "Ann: { Ann } sleeps here.", "gold": ["Q1"]}
+    assert (
+        candidates["de"] == [{"id": "Q1", "text": "Ann is. She was.", "gold": ["Q1"]}] or candidates["de"][0]["text"] == "Ann is. She was."
+    )
+    pair = sources.rows(source, task, "train", "en")[0]
+    assert (pair["text"], pair["positive"]) == ("Ann: { Ann } sleeps here.", "Ann is. She was.")
+    with pytest.raises(Problem, match="mewslix test ta: no rows"):
+        sources.rows(source, task, "test", "ta")
+
+
+def test_a_damaged_or_incomplete_archive_is_told(tmp_path):
+    source, task = mewslix(tmp_path), tasks.get("mewslix")
+    path = tmp_path / "izhx/mewsli-x/raw.tar.gz"
+    path.write_bytes(path.read_bytes()[:150])
+    with pytest.raises(Problem, match="damaged or cut short") as error:
+        sources.rows(source, task, "candidates", "de")
+    assert "\n" not in str(error.value)
+    with tarfile.open(path, "w:gz"):
+        pass
+    with pytest.raises(Problem, match=r"holds no candidate_set_entities.jsonl"):
+        sources.rows(source, task, "candidates", "de")
+
+
+def test_another_number_of_rows_than_published_is_refused_with_both(parquet_root):
+    root = str(parquet_root("nyu-mll/glue", "mnli", {"train": [nli(0)], "validation_matched": [nli(0)]}, NLI))
+    with pytest.raises(Problem, match=r"nyu-mll/glue \(mnli, train\): 1 rows where the published split has 392,702.*subset: true"):
+        sources.rows(Source(root), tasks.get("mnli"), "train", "en")
+    found = sources.counts(folder(root), tasks.get("mnli"), [])
+    assert [(e["rows"], e["published"]) for e in found] == [(1, 392_702), (1, 9_815)]
+
+
+def test_translated_rows_come_from_the_hubs_set_or_a_folder(parquet_root, tmp_path):
+    root = str(parquet_root("facebook/xnli", "de", {"train": [nli(2, "eins"), nli(0, "zwei")]}, NLI))
+    assert [r["text_a"] for r in sources.translated(folder(root), tasks.get("mnli"), "de", 1)] == ["eins"]
+    with pytest.raises(Problem, match=r"qqp-mt: no translation into de; put canonical rows into .*/qqp/de.jsonl"):
+        sources.translated(folder(root), tasks.get("qqp"), "de", 1)
+    (tmp_path / "mt/qqp").mkdir(parents=True)
+    (tmp_path / "mt/qqp/de.jsonl").write_text(json.dumps({"id": "0", "text_a": "a", "text_b": "b", "label": 1}) + "\n")
+    source = folder(root, translations=str(tmp_path / "mt"))
+    assert sources.translated(source, tasks.get("qqp"), "de", None)[0]["text_b"] == "b"
+
+
+@pytest.mark.parametrize("name", ["lareqa", "mewslix", "tatoeba"])
+def test_every_kind_of_file_says_in_one_line_that_there_is_no_network(name):
+    with pytest.raises(Problem) as error:
+        sources.rows(Source("hub"), tasks.get(name), "test", tasks.get(name).languages[0])
+    assert "\n" not in str(error.value) and "cannot be loaded" in str(error.value)
+
+
+# ---------------------------------------------------------------- the mirror's real rows
 
 
 SHARES = {  # what the mirror holds of each task that it holds: splits of the source language, and languages of the test split

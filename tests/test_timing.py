@@ -2,9 +2,12 @@ import numpy as np
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
+from transformers import AutoModelForMaskedLM
 
 from xtools import encoder as encoders
 from xtools import timing
+from xtools.scoring import forward
+from xtools.study import Timing
 
 
 @pytest.mark.parametrize("tokens", [16, 64, 128, 512])
@@ -17,23 +20,115 @@ def test_flops_equal_torchs_counter(tokenizer, tokens, shape):
     assert counter.get_total_flops() / timing.flops(made.config, tokens) == pytest.approx(1, abs=1e-3)
 
 
-def test_base_and_large_have_the_known_ratio_per_token():
-    from transformers import XLMRobertaConfig
+PUBLISHED = [
+    "FacebookAI/xlm-roberta-base", "FacebookAI/xlm-roberta-large", "microsoft/Multilingual-MiniLM-L12-H384",
+    "google-bert/bert-base-multilingual-cased", "distilbert/distilbert-base-multilingual-cased", "microsoft/mdeberta-v3-base",
+    "google/rembert", "jhu-clsp/mmBERT-small", "jhu-clsp/mmBERT-base",
+]  # fmt: skip
 
-    base = XLMRobertaConfig(num_hidden_layers=12, hidden_size=768, intermediate_size=3072)
-    large = XLMRobertaConfig(num_hidden_layers=24, hidden_size=1024, intermediate_size=4096)
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_flops_of_published_architectures_equal_torchs_counter(name):
+    config = encoders.config_of(name)
+    config.update({"vocab_size": 100, "pad_token_id": 1})  # look-ups are not counted, so the vocabulary does not matter
+    layers = 2
+    config.update({"n_layers" if config.model_type == "distilbert" else "num_hidden_layers": layers})
+    if config.model_type == "modernbert":
+        config.layer_types = config.layer_types[:layers]
+    model = AutoModelForMaskedLM.from_config(config, attn_implementation="eager").eval()
+    for tokens in (16, 128, 512):
+        ids = torch.full((1, tokens), 9)
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            model.base_model(input_ids=ids, attention_mask=torch.ones_like(ids))
+        assert counter.get_total_flops() / timing.flops(config, tokens) == pytest.approx(1, abs=1e-3), tokens
+
+
+def test_base_and_large_have_the_known_ratio_per_token():
+    base, large = (encoders.config_of(f"FacebookAI/xlm-roberta-{size}") for size in ("base", "large"))
     assert timing.flops(large, 1) / timing.flops(base, 1) == pytest.approx(3.55, abs=0.02)
 
 
-def test_measurements_have_one_value_per_repetition(tiny):
-    features = [{"ids": [[0, *[9] * n, 2]], "row": n} for n in range(5, 37)]
-    found = timing.measure(tiny, features, 3)
-    assert len(found["latency_ms"]) == len(found["throughput"]) == 3
-    assert min(found["latency_ms"]) > 0 and found["memory_mib"] > 50
-    assert found["latency_p90_ms"] is None, "p90 needs 64 examples"
-    assert timing.measure(tiny, features * 2, 1)["latency_p90_ms"]
-    assert found["gflops_per_example"] == pytest.approx(np.mean([timing.flops(tiny.config, n + 2) for n in range(5, 37)]) / 1e9)
-    assert list(timing.summary(found).columns) == ["", "median", "range"]
+SETTINGS = Timing(iterations=2, lengths=[8, 16, 500], batches=[1, 4], variants=["int8/eager", "fp32/sdpa"])
+
+
+def features(lengths) -> list[dict]:
+    return [{"ids": [[0, *[9] * n, 2]], "row": n, "cut": False} for n in lengths]
+
+
+def test_a_repetition_measures_everything(tiny):
+    by_language = {"qaa": features(range(5, 21)), "qab": features(range(10, 26))}
+    found, fixed = timing.measure(tiny, by_language, SETTINGS), timing.exact(tiny, by_language)
+    assert found["latency_ms"]["median"] > 0 and found["throughput"] > 0 and found["memory_mib"]["resident"] > 50
+    assert found["memory_mib"]["allocated"] is None, "absent is absent, not zero"
+    assert set(found["by_language_ms"]) == set(fixed["tokens_by_language"]) == {"qaa", "qab"}
+    assert fixed["tokens_by_language"]["qab"] - fixed["tokens_by_language"]["qaa"] == 5
+    points = [timing.flops(tiny.config, n + 2) / 1e9 for r in (range(5, 21), range(10, 26)) for n in r]
+    assert fixed["gflops_per_example"] == pytest.approx(np.mean(points))
+    measured = {(p["length"], p["batch"]): p["ms"] for p in found["sweep"] if "ms" in p}
+    assert set(measured) == {(8, 1), (8, 4), (16, 1), (16, 4)}
+    assert [p["hole"] for p in found["sweep"] if p["length"] == 500] == ["longer than the 66 positions of the encoder"]
+    assert [v["variant"] for v in found["variants"]] == ["int8/eager", "fp32/sdpa"] and all(v["median"] > 0 for v in found["variants"])
+    assert list(timing.summary(fixed, found).columns) == ["", "this repetition"]
+    assert len(timing.variants_frame(found, "fp32")) == 3
+
+
+def test_percentiles_need_enough_queries():
+    few, some, many = (timing.percentiles(np.linspace(0.001, 0.002, n)) for n in (63, 64, 1000))
+    assert (few["p90"], few["p99"], some["p99"]) == (None, None, None)
+    assert some["p90"] == pytest.approx(1.9, abs=0.01) and many["p99"] == pytest.approx(1.99, abs=0.01)
+
+
+def test_each_point_takes_the_seconds_and_calls_that_are_asked(tiny):
+    assert len(timing.single_stream(tiny, features([5]), seconds=0.0, iterations=30)) == 30
+    assert timing.single_stream(tiny, features([5]), seconds=0.2).sum() > 0.1
+
+
+def test_a_batch_that_does_not_fit_is_a_hole_and_the_rest_goes_on(tiny, monkeypatch):
+    forward = timing.forward
+
+    def full(encoder, batch, output, budget=None):
+        if len(batch) > 2:
+            raise RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory: you tried to allocate 99 bytes.")
+        return forward(encoder, batch, output, budget)
+
+    monkeypatch.setattr(timing, "forward", full)
+    points = timing.sweep(tiny, [8], [1, 4], 0, 1)
+    assert "ms" in points[0] and "tried to allocate 99 bytes" in points[1]["hole"]
+
+
+def test_a_busy_machine_and_odd_times_are_flagged(monkeypatch):
+    monkeypatch.setattr("os.getloadavg", lambda: (99.0, 0, 0))
+    assert [f for f in timing.flags(torch.device("cpu"), 1.0, 1.0) if "load 99.0" in f]
+    monkeypatch.setattr("os.getloadavg", lambda: (0.1, 0, 0))
+    assert timing.flags(torch.device("cpu"), 1.0, 1.0) == []
+    assert "0.50 times" in timing.flags(torch.device("cpu"), 0.5, 1.0)[0]
+
+
+def test_the_timed_pass_gives_the_vectors_that_scoring_pools(tiny):
+    found = features(range(5, 9))
+    timed = forward(tiny, found, timing.first_tokens)
+    for feature, vector in zip(found, timed, strict=True):
+        assert torch.allclose(torch.tensor(vector), tiny.hidden(torch.tensor(feature["ids"]))[0, 0], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["fp32/eager", "fp32/sdpa", "bf16/eager", "int8/eager"])
+def test_variants_compute_the_same_up_to_their_precision(tiny, name):
+    ids = torch.tensor([[0, 9, 10, 11, 2]])
+    own, other = tiny.hidden(ids), tiny.variant(name).hidden(ids)
+    assert torch.nn.functional.cosine_similarity(own.flatten(), other.flatten(), 0) > (0.9999 if "fp32" in name else 0.98)
+    assert torch.equal(tiny.hidden(ids), own), "the encoder itself is left as it was"
+
+
+@pytest.mark.parametrize("name", ["fp16/eager", "fp32/flash", "fp32/eager/fast"])
+def test_unknown_variants_are_refused(tiny, name):
+    with pytest.raises(ValueError, match="not <fp32, bf16 or int8>"):
+        tiny.variant(name)
+
+
+def test_random_weights_are_of_the_published_shape(monkeypatch):
+    made, origin = encoders.at_random("microsoft/Multilingual-MiniLM-L12-H384", ["a b c"] * 50)
+    assert origin == "made here", "the tokenizer is not at hand without the Hub, and that is said"
+    assert made.config.hidden_size == 384 and made.hidden(torch.tensor([[5, 6]])).shape == (1, 2, 384)
 
 
 def test_timing_needs_neither_datasets_nor_papermill():

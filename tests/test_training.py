@@ -56,6 +56,23 @@ def _with_model(model):
     return lambda batch: (model(x[batch]) - y[batch]).square().mean()
 
 
+def test_a_batch_in_parts_has_the_gradient_of_the_whole():
+    torch.manual_seed(0)
+    model = torch.nn.Linear(3, 1)
+    x, lengths = torch.randn(20, 3), [2, 9, 4, 4, 30, 1, 7, 8, 2, 2] * 2
+    gradients = []
+    for budget in (None, 12):
+        stream = Stream("toy", lengths, lambda batch: model(x[batch]).square().mean(), budget)
+        parts = stream.parts(list(range(20)))
+        assert sorted(i for part in parts for i in part) == list(range(20))
+        assert all(len(part) * max(lengths[i] for i in part) <= 12 or len(part) == 1 for part in parts) or budget is None
+        model.zero_grad()
+        for part in parts:
+            (stream.loss(part) * (len(part) / 20)).backward()
+        gradients.append(model.weight.grad.clone())
+    assert len(parts) > 3 and torch.allclose(*gradients, atol=1e-6)
+
+
 def test_multi_task_steps_are_proportional_to_capped_size():
     streams = [Stream("big", [1] * 1000, None), Stream("small", [1] * 100, None)]
     steps = plan_steps(streams, 10, epochs=2, seed=0, cap=300)

@@ -15,6 +15,7 @@ def main(words: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     for name, text in (
         ("study", "run what is missing of a study, then report"),
+        ("timing", "run what is missing of a study's timing alone, then report"),
         ("report", "rebuild the report from the records alone"),
         ("fetch", "download everything a study needs"),
         ("plan", "show the cells, downloads, disk and compute of a study, running nothing"),
@@ -56,6 +57,10 @@ def run(asked: argparse.Namespace) -> int:
         from xtools import grid
 
         return grid.run(asked.profile, asked.cores, asked.engine)
+    if asked.command == "timing":
+        from xtools import grid
+
+        return grid.run(asked.profile, asked.cores, asked.engine, phase="timing")
     if asked.command == "report":
         from xtools import grid
 

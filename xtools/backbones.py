@@ -34,6 +34,15 @@ def published(study: Study, backbone: str, seed: int) -> Encoder:
     return encoder.load(str(local) if local.exists() else where, entry.revision, entry.tokenizer)
 
 
+def at_random(study: Study, backbone: str) -> tuple[Encoder, str]:
+    """The backbone's architecture with random weights, and where its tokenizer is from."""
+    entry = study.backbones[backbone]
+    if not entry.load:
+        raise Problem(f"backbones.{backbone}: random weights are of a published encoder; give load")
+    texts = [text for found in _evaluation_rows(study, 500).values() for row in found for text in sources.texts(row)]
+    return encoder.at_random(entry.load.format(seed=study.seeds[0]), texts)
+
+
 def make(study: Study, backbone: str, seed: int, checkpoint: Path | None = None) -> tuple[Encoder, dict]:
     """A new encoder, tokenizer included, pretrained on the study's unlabelled text; and its card."""
     entry, settings = study.backbones[backbone], study.pretraining

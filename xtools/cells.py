@@ -4,6 +4,7 @@ The notebook side is `start` (what to do, from which encoder) and `Run.save` (wh
 """
 
 import json
+import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,7 @@ class Run:
     study: Study
     cell: Cell
     folder: Path | None
+    tokenizer: str = "its own"  # or "made here", for random weights whose tokenizer is not at hand
     started: float = field(default_factory=time.monotonic)
 
     @property
@@ -35,7 +37,7 @@ class Run:
 
         Raises Problem when the upstream cell has not been run.
         """
-        found = self._upstream_encoder()
+        found = self._at_random() if self.cell.phase == "timing" and self.study.timing.weights == "random" else self._upstream_encoder()
         device = encoder.choose_device(self.study.device)
         found.model.to(device)
         found.precision = encoder.choose_precision(self.study.precision, device)
@@ -46,11 +48,17 @@ class Run:
 
         upstream = self.study.upstream(self.cell)
         if (upstream is None or upstream.phase == "backbone") and self.study.backbones[self.cell.backbone].load:
-            return backbones.published(self.study, self.cell.backbone, self.cell.seed)
+            return backbones.published(self.study, self.cell.backbone, upstream.seed if upstream else self.cell.seed)
         folder = upstream.folder / "encoder"
         if not folder.exists():
             raise Problem(f"{upstream.name}: has not been run yet; run make study PROFILE={self.study.name} first")
         return encoder.load(str(folder))
+
+    def _at_random(self) -> encoder.Encoder:
+        from xtools import backbones
+
+        found, self.tokenizer = backbones.at_random(self.study, self.cell.backbone)
+        return found
 
     def load_head(self, head) -> bool:
         """Restore the head of the model that this cell shares with another target; False where it shares none."""
@@ -98,6 +106,14 @@ def start(profile: str, phase: str, backbone="", recipe="", target="", seed=0, f
     return Run(loaded, Cell(profile, phase, backbone, recipe, target, seed), Path(folder) if folder else None)
 
 
+def threads(timing: study.Timing) -> study.Timing:
+    """Let this process use as many threads as the timing parameters say; returns them."""
+    import torch
+
+    torch.set_num_threads(timing.threads or len(os.sched_getaffinity(0)))
+    return timing
+
+
 def execute(cell: Cell, fingerprint: str) -> None:
     """Execute the cell's notebook and write its record; what a failed notebook leaves is itself, with its traceback, and `failed.txt`.
 
@@ -117,7 +133,7 @@ def execute(cell: Cell, fingerprint: str) -> None:
     parameters = {key: getattr(cell, key) for key in ("backbone", "recipe", "target") if getattr(cell, key)}
     parameters |= {"study": cell.study, "folder": str(cell.folder)} | ({} if cell.phase == "report" else {"seed": cell.seed})
     try:
-        notebooks.execute(records.NOTEBOOKS[cell.phase], parameters, cell.folder / "notebook.ipynb")
+        notebooks.execute(ROOT / "notebooks" / f"{records.NOTEBOOKS[cell.phase]}.py", parameters, cell.folder / "notebook.ipynb")
         result = json.loads((cell.folder / "result.json").read_text())
     except (Problem, FileNotFoundError) as error:
         reason = str(error) if isinstance(error, Problem) else "its notebook ended without a result"

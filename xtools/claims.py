@@ -6,7 +6,7 @@ import pandas as pd
 import yaml
 from pydantic import Field, TypeAdapter
 
-from xtools import stats
+from xtools import benchmark, records, stats, tasks
 from xtools.study import ROOT, Strict
 
 
@@ -21,8 +21,10 @@ class Claim(Strict):
     source: str
     published: str
     confidence: Literal["V", "V2", "A", "R"]
-    test: Literal["gain", "best", "largest_gain", "no_gain"]
+    test: Literal["gain", "best", "largest_gain", "no_gain", "beats", "best_per_target", "rows", "design"]
     recipe: str = ""
+    rival: str = ""
+    figure: dict[str, int] = {}  # of `rows` and `design`: what is counted, and the published number
     target: str = ""
     group: list[str] = []
     margin: Annotated[float, Field(ge=0)] = 0.0  # points; `no_gain` is refuted only by more than this
@@ -78,7 +80,65 @@ def no_gain(claim: Claim, average: pd.DataFrame, per_target: pd.DataFrame) -> tu
     return stats.interval(claim.margin - frame[frame.recipe == leader].gain)
 
 
-TESTS = {"gain": gain, "best": best, "largest_gain": largest_gain, "no_gain": no_gain}
+def beats(claim: Claim, average: pd.DataFrame, per_target: pd.DataFrame) -> tuple:
+    """The recipe's average gain is above that of its rival."""
+    return _paired(average[average.recipe == claim.recipe], average[average.recipe == claim.rival])
+
+
+def best_per_target(claim: Claim, average: pd.DataFrame, per_target: pd.DataFrame) -> tuple:
+    """The mean over targets of the best recipe's gain, chosen for each target by the other seeds, is above zero.
+
+    Choosing by a seed's own score would make the gain of chance alone positive.
+    """
+    values = []
+    for seed in per_target.seed.unique():
+        others = per_target[per_target.seed != seed].groupby(["target", "recipe"]).gain.mean()
+        own = per_target[per_target.seed == seed].set_index(["target", "recipe"]).gain
+        chosen = [others[target].idxmax() for target in others.index.unique("target")]
+        found = [own.get((target, recipe)) for target, recipe in zip(others.index.unique("target"), chosen, strict=True)]
+        values += [sum(found) / len(found)] if found and None not in found else []
+    return stats.interval(values)
+
+
+TESTS = {
+    "gain": gain,
+    "best": best,
+    "largest_gain": largest_gain,
+    "no_gain": no_gain,
+    "beats": beats,
+    "best_per_target": best_per_target,
+}
+
+
+def counted(claim: Claim, study) -> tuple[str, dict[str, int | None]]:
+    """The verdict of a claim about numbers, and what was counted: rows that a study's cells trained on, or the registry's tasks.
+
+    Rows are counted only in a study that reads the whole published sets.
+    """
+    found = {name: _trained_rows(study, name) if claim.test == "rows" else _design()[name] for name in claim.figure}
+    if None in found.values():
+        return "not tested (the data is not in this study)", found
+    return ("supported" if found == claim.figure else "contradicted"), found
+
+
+def _trained_rows(study, task: str) -> int | None:
+    if study.source != "hub" or study.subset or study.intermediate is None or study.intermediate.for_task(task).examples:
+        return None
+    read = (records.read(cell) for cell in study.cells() if cell.phase == "intermediate" and cell.recipe == task)
+    return next((record["result"]["examples"][task] for record in read if record), None)
+
+
+def _design() -> dict[str, int]:
+    """What this project's own registry and the benchmark's definition say of the source paper's design."""
+    known = tasks.registry().values()
+    firsts = {task.first for task in known}
+    intermediate = [task for task in known if not task.is_target and task.name not in firsts]
+    return {
+        "intermediate tasks": len(intermediate),
+        "formats of intermediate tasks": len({task.format for task in intermediate}),
+        "targets": len(benchmark.XTREME),
+        "most languages of a target": max(map(len, benchmark.XTREME.values())),
+    }
 
 
 def ledger(table: pd.DataFrame, study) -> pd.DataFrame:
@@ -91,13 +151,21 @@ def ledger(table: pd.DataFrame, study) -> pd.DataFrame:
     per_target = stats.gains(scores, ["backbone", "target"])
     rows = []
     for claim in load():
-        lacking = {claim.recipe, claim.target, *claim.group} - {"", *study.recipes, *study.targets}
+        if claim.test in ("rows", "design"):
+            verdict, found = counted(claim, study)
+            figures = ", ".join(f"{n:,} {what}" for what, n in found.items() if n is not None)
+            rows.append(_row(claim, "–", stats.interval([]), verdict, figures))
+            continue
+        lacking = {claim.recipe, claim.rival, claim.target, *claim.group} - {"", *study.recipes, *study.targets}
         for backbone in study.backbones:
             a, t = averages[averages.backbone == backbone], per_target[per_target.backbone == backbone]
-            mean, low, high = stats.interval([]) if lacking else TESTS[claim.test](claim, a, t)
-            verdict = f"not tested ({', '.join(sorted(lacking))} not in this study)" if lacking else decide(low, high)
-            rows.append(
-                claim.model_dump(include={"id", "claim", "source", "published", "confidence"})
-                | {"backbone": backbone, "mean": mean, "low": low, "high": high, "verdict": verdict}
-            )
+            interval = stats.interval([]) if lacking else TESTS[claim.test](claim, a, t)
+            verdict = f"not tested ({', '.join(sorted(lacking))} not in this study)" if lacking else decide(*interval[1:])
+            rows.append(_row(claim, backbone, interval, verdict))
     return pd.DataFrame(rows)
+
+
+def _row(claim: Claim, backbone: str, interval: tuple, verdict: str, counted: str = "") -> dict:
+    mean, low, high = interval
+    found = {"backbone": backbone, "mean": mean, "low": low, "high": high, "counted": counted, "verdict": verdict}
+    return claim.model_dump(include={"id", "claim", "source", "published", "confidence"}) | found

@@ -1,6 +1,8 @@
 """Encoders: create one from nothing, load a published one, save one, run one, pool its hidden states."""
 
 import contextlib
+import copy
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +29,7 @@ class Encoder:
     model: torch.nn.Module
     tokenizer: PreTrainedTokenizerFast
     precision: str = "fp32"
+    body: torch.nn.Module | None = None  # what runs in place of `model.base_model`: a compiled or quantized form of it
 
     @property
     def config(self):
@@ -45,13 +48,34 @@ class Encoder:
     def hidden(self, ids: torch.Tensor) -> torch.Tensor:
         """The last layer's hidden states [sequences, tokens, hidden] in fp32 for padded ids [sequences, tokens]."""
         with self.autocast():
-            return self.model.base_model(**self.inputs(ids)).last_hidden_state.float()
+            return (self.body or self.model.base_model)(**self.inputs(ids)).last_hidden_state.float()
 
     def hidden_layers(self, ids: torch.Tensor, layers: list[int]) -> list[torch.Tensor]:
         """As `hidden`, of several layers, counted from 1 (0 = embeddings)."""
         with self.autocast():
             states = self.model.base_model(**self.inputs(ids), output_hidden_states=True).hidden_states
         return [states[layer].float() for layer in layers]
+
+    def variant(self, name: str) -> "Encoder":
+        """The same weights under other settings, `<precision>/<attention>[/compiled]`; int8 is dynamic quantization, on a CPU alone.
+
+        Raises ValueError for a name that is not of the form, or a setting that the architecture does not have.
+        """
+        precision, attention, *rest = [*name.split("/"), ""][:3] if name.count("/") else (name, "", "")
+        if precision not in ("fp32", "bf16", "int8") or attention not in ("eager", "sdpa") or rest not in ([""], ["compiled"]):
+            raise ValueError(f"variant {name}: not <fp32, bf16 or int8>/<eager or sdpa>[/compiled]")
+        if precision == "int8" and self.device.type != "cpu":
+            raise ValueError("int8: dynamic quantization runs on a CPU alone")
+        model = copy.deepcopy(self.model)
+        model.set_attn_implementation(attention)
+        body = model.base_model
+        if precision == "int8":
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch points to another package for this
+                body = torch.ao.quantization.quantize_dynamic(body, {torch.nn.Linear}, dtype=torch.qint8)
+        if rest == ["compiled"]:
+            body = torch.compile(body, dynamic=True)
+        return Encoder(model, self.tokenizer, "bf16" if precision == "bf16" else "fp32", body)
 
     def inputs(self, ids: torch.Tensor) -> dict:
         """What the model is called with: ids, the mask of what is not padding, and segments where the architecture knows them.
@@ -72,6 +96,11 @@ def choose_precision(asked: str, device: torch.device) -> str:
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     return "bf16" if torch.cpu._is_avx512_bf16_supported() else "fp32"
+
+
+def choose_attention(device: torch.device) -> str:
+    """The attention implementation: torch's fused one on a GPU; eager on a CPU, where under bf16 it trains several times faster."""
+    return "sdpa" if device.type == "cuda" else "eager"
 
 
 def choose_device(asked: str) -> torch.device:
@@ -134,6 +163,20 @@ def new_config(vocabulary: int, layers: int, hidden: int, heads: int, max_length
     )
 
 
+def at_random(where: str, texts) -> tuple[Encoder, str]:
+    """A published architecture with random weights, for timing: no weights are downloaded. Returns it and where its tokenizer is from.
+
+    Where its own tokenizer is not at hand, one is trained on `texts`, so lengths are then not the encoder's own.
+    """
+    config = config_of(where)
+    words, origin = tokenizer_at_hand(where), "its own"
+    if words is None:
+        words, origin = train_tokenizer(texts, 8000, 512), "made here"
+        config.update({"pad_token_id": words.pad_token_id})
+    torch.manual_seed(0)
+    return Encoder(AutoModelForMaskedLM.from_config(config, attn_implementation=choose_attention(choose_device("auto"))), words), origin
+
+
 def is_local(where: str) -> bool:
     """Whether a backbone's `load` is a folder of the project rather than a Hub id."""
     return (ROOT / where).exists() or where.startswith("backbones/")
@@ -153,9 +196,8 @@ def config_of(where: str, revision: str | None = None):
         raise Problem(f"backbone {where}: its config cannot be loaded ({str(error).strip().splitlines()[0]})") from error
 
 
-def tokenizer_at_hand(entry, seed: int):
-    """A backbone's tokenizer where no download is needed, else None."""
-    where = (entry.tokenizer or entry.load or "").format(seed=seed)
+def tokenizer_at_hand(where: str):
+    """An encoder's tokenizer where no download is needed, else None."""
     try:
         return AutoTokenizer.from_pretrained(str(ROOT / where) if is_local(where) else where, local_files_only=True) if where else None
     except (OSError, ValueError):
@@ -169,7 +211,7 @@ def load(where: str, revision: str | None = None, tokenizer: str | None = None) 
 
     Raises Problem when it cannot be had.
     """
-    attention = "sdpa" if torch.cuda.is_available() else "eager"  # on CPUs with native bf16, eager trains several times faster
+    attention = choose_attention(choose_device("auto"))
     try:
         words = AutoTokenizer.from_pretrained(tokenizer or where, revision=None if tokenizer else revision)
         model = AutoModelForMaskedLM.from_pretrained(

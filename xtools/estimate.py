@@ -108,7 +108,7 @@ def cell_flops(study: Study, cell, notes: set[str]) -> float:
         return _training(study, task, config, notes) + _scoring(study, task, config, notes)
     task = tasks.get(study.targets[0])
     each = _per_example(study, task, "test", study.target.for_task(task.name).max_length, config, notes)
-    return 2 * study.timing.repetitions * study.timing.examples * each
+    return 3 * study.timing.examples * each  # one after another, all at once, and for energy; further sweeps are not counted
 
 
 def _intermediate(study: Study, cell, config, notes) -> float:
@@ -178,7 +178,8 @@ def _lengths(study: Study, name: str, split: str, width: int) -> list[list[int]]
     key = (study.name, name, split, width)
     if key not in _sampled:
         _sampled[key] = None
-        words = encoder.tokenizer_at_hand(next(iter(study.backbones.values())), study.seeds[0])
+        entry = next(iter(study.backbones.values()))
+        words = encoder.tokenizer_at_hand((entry.tokenizer or entry.load or "").format(seed=study.seeds[0]))
         task = tasks.get(name)
         language = study.source_language if split in ("train", "dev") else targets.test_languages(study, task)[0]
         if words is not None and sources.at_hand(study.data, task, split, language):

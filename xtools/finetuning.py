@@ -10,6 +10,8 @@ from xtools.study import Recipe, Study, Training
 from xtools.tasks import Task, format_of
 from xtools.training import Stream, train
 
+PART = 1536  # tokens of a training batch's part on a CPU
+
 
 def new_head(encoder: Encoder, task: Task) -> torch.nn.Module:
     """The task's head with weights from N(0, 0.02) and zero biases, BERT's initialisation."""
@@ -21,14 +23,19 @@ def new_head(encoder: Encoder, task: Task) -> torch.nn.Module:
 
 def task_stream(encoder: Encoder, head: torch.nn.Module, task: Task, rows: list[dict], max_length: int) -> Stream:
     """A training stream over a task's rows; a row that needs several windows or pieces gives several examples."""
+    return feature_stream(encoder, head, task, format_of(task).encode(rows, encoder.tokenizer, task, max_length))
+
+
+def feature_stream(encoder: Encoder, head: torch.nn.Module, task: Task, features: list[dict]) -> Stream:
+    """A training stream over encoded features."""
     form = format_of(task)
-    features = form.encode(rows, encoder.tokenizer, task, max_length)
 
     def loss(indices: list[int]) -> torch.Tensor:
         batch = collate([features[i] for i in indices], encoder.tokenizer.pad_token_id, encoder.device)
         return form.loss(head(encoder.hidden(batch["ids"]), batch), batch)
 
-    return Stream(task.name, [length(f) for f in features], loss)
+    budget = PART if task.format in ("classification", "choice", "span") and encoder.device.type == "cpu" else None
+    return Stream(task.name, [length(f) * len(f["ids"]) for f in features], loss, budget)
 
 
 def fine_tune(
@@ -103,3 +110,10 @@ def score_frame(scores: dict[str, dict]) -> pd.DataFrame:
         task = tasks.get(name)
         rows.append({"task": name, "metric": task.metric, "score": found[task.metric], "chance": task.chance, "rows": found["n"]})
     return pd.DataFrame(rows)
+
+
+def result(study: Study, data: dict, scores: dict[str, dict], curve: dict, precision: str) -> dict:
+    """What an intermediate cell's record keeps."""
+    subset = [entry for name, (task, _) in data.items() for entry in sources.counts(study.data, task, [])] if study.subset else []
+    examples = {name: len(rows) for name, (_, rows) in data.items()}
+    return {"dev": scores, "curve": curve, "precision": precision, "examples": examples, "subset": subset}

@@ -101,10 +101,11 @@ def record_path(folder: Path, name: str, entry: dict) -> Path:
 # ---------------------------------------------------------------- run
 
 
-def run(profile: str, cores: int | None = None, engine: str = "") -> int:
+def run(profile: str, cores: int | None = None, engine: str = "", phase: str = "") -> int:
     """Run a study to its end and report; the exit status: 0, or 1 when cells failed.
 
-    `engine` holds further words for Snakemake, such as `--executor slurm --jobs 64`.
+    `engine` holds further words for Snakemake, such as `--executor slurm --jobs 64`. With a `phase`, only its cells and those that they
+    start from are run.
     """
     if finished(profile):
         print(f"{profile}: finished, nothing to do; report: runs/{profile}/report.html")
@@ -115,7 +116,7 @@ def run(profile: str, cores: int | None = None, engine: str = "") -> int:
     cores = cores or default_cores(loaded)
     with locked(loaded.folder), cell_server() as address:
         entries = plan(loaded)["cells"]
-        todo = outdated(loaded, entries)
+        todo = [name for name in outdated(loaded, entries) if not phase or name in needed(entries, phase)]
         if todo:
             run_cells(loaded, entries, todo, cores, address, engine)
         failed = [name for name in todo if not record_path(loaded.folder, name, entries[name]).exists()]
@@ -126,6 +127,16 @@ def run(profile: str, cores: int | None = None, engine: str = "") -> int:
     if failed:
         print(f"{len(failed)} of {len(entries)} cells failed; mend the cause and run again: only these are run")
     return 1 if failed else 0
+
+
+def needed(entries: dict, phase: str) -> set[str]:
+    """The cells of a phase, and all that they start from."""
+    found, queue = set(), [name for name, entry in entries.items() if entry["phase"] == phase]
+    while queue:
+        name = queue.pop()
+        found.add(name)
+        queue += [entries[name]["upstream"]] if entries[name]["upstream"] else []
+    return found
 
 
 def default_cores(loaded) -> int:
@@ -194,7 +205,8 @@ def cell_server():
 
 def run_cells(loaded, entries: dict, todo: list[str], cores: int, address: str, engine: str) -> None:
     """Let Snakemake run the cells in `todo`, showing what is done, what runs and the time left."""
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(loaded.folder)]
+    records = [f"{entries[name]['phase']}/{name}/record.json" for name in todo]
+    command = [sys.executable, "-m", "snakemake", *records, "--snakefile", str(ROOT / "Snakefile"), "--directory", str(loaded.folder)]
     command += ["--cores", str(cores), "--keep-going", "--quiet", "all", "--nolock", "--drop-metadata", "--ignore-incomplete"]
     command += ["--rerun-triggers", "mtime", "--latency-wait", "5", "--config", f"plan={loaded.folder / 'plan.json'}", *shlex.split(engine)]
     log = loaded.folder / "snakemake.log"

@@ -113,12 +113,12 @@ class ForkedKernelManager(AsyncKernelManager):
     pre_start_kernel = _async_pre_start_kernel
 
 
-def execute(name: str, parameters: dict, output: Path) -> None:
-    """Execute notebooks/<name>.py with parameters; the executed notebook is kept at `output`, failed or not.
+def execute(source: Path, parameters: dict, output: Path) -> None:
+    """Execute a notebook (py:percent text or .ipynb) with parameters; the executed one is kept at `output`, failed or not.
 
     Raises Problem with the last line of the traceback when a cell fails, or when the kernel dies.
     """
-    notebook = jupytext.read(ROOT / "notebooks" / f"{name}.py")
+    notebook = jupytext.read(source)
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     for cell in notebook.cells:
         cell.metadata.setdefault("tags", [])

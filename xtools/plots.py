@@ -43,6 +43,58 @@ def learning_curve(curve: dict, what: str) -> HTML:
     return figure(fig, f"{what}: loss falls from {curve['loss'][0]:.2f} to {curve['loss'][-1]:.2f} in {curve['steps']} steps")
 
 
+def language_tax(tokens: dict[str, float], ms: dict[str, float], source: str, what: str) -> HTML:
+    """Sub-words and latency per example relative to the source language's, one pair of bars per language."""
+    base = source if source in tokens else next(iter(tokens))
+    ratios = pd.DataFrame({"sub-words": pd.Series(tokens) / tokens[base], "latency": pd.Series(ms) / ms[base]})
+    ratios = ratios.sort_values("sub-words").rename_axis("language").reset_index()
+    fig, ax = plt.subplots(figsize=(max(4, 0.7 * len(ratios)), 2.6))
+    sns.barplot(ratios.melt("language"), x="language", y="value", hue="variable", ax=ax)
+    for bars, hatch in zip(ax.containers, ("", "//"), strict=False):
+        for bar in bars:
+            bar.set_hatch(hatch)
+    ax.axhline(1, color="#444", linewidth=1)
+    ax.set(xlabel="", ylabel=f"relative to {base}", title=f"{what}: cost of a language")
+    ax.legend(title="", loc="upper left", bbox_to_anchor=(1, 1))
+    worst = ratios.iloc[-1]
+    return figure(fig, f"{what}: {worst.language} takes {worst['sub-words']:.2f} times the sub-words of {base}")
+
+
+def sweep(points: list[dict], what: str) -> HTML:
+    """Milliseconds per example against length, one line per batch size; holes are left out and named below."""
+    found = pd.DataFrame([p for p in points if "ms" in p])
+    holes = "; ".join(f"{p['length']} tokens x {p['batch']}: {p['hole']}" for p in points if "hole" in p)
+    if found.empty:
+        return HTML(f"<p>{html.escape(holes)}</p>")
+    found["each"] = found.ms / found.batch
+    fig, ax = plt.subplots(figsize=(5.5, 2.8))
+    for marker, (batch, own) in zip(MARKERS, found.groupby("batch"), strict=False):
+        ax.plot(own.length, own.each, marker=marker, label=f"{batch}")
+    ax.set(xscale="log", yscale="log", xlabel="length (tokens)", ylabel="ms per example", title=f"{what}: length and batch size")
+    ax.set_xticks(sorted(found.length.unique()), [str(n) for n in sorted(found.length.unique())])
+    ax.minorticks_off()
+    ax.legend(title="batch", loc="upper left", bbox_to_anchor=(1, 1))
+    shown = figure(fig, f"{what}: from {found.each.min():.3g} to {found.each.max():.3g} ms per example")
+    return HTML(shown.data + (f"<p>Holes: {html.escape(holes)}</p>" if holes else ""))
+
+
+def amounts(found: pd.DataFrame, what: str) -> HTML:
+    """Gain against the number of intermediate examples (log scale), one line per kind of language, one panel per backbone and task."""
+    panels = list(found.groupby(["backbone", "task"], sort=False))
+    fig, axes = plt.subplots(1, len(panels), figsize=(4.6 * len(panels), 3), sharey=True, squeeze=False)
+    for ax, ((backbone, task), own) in zip(axes[0], panels, strict=True):
+        for marker, (kind, line) in zip(MARKERS, own.groupby("kind", sort=False), strict=False):
+            line = line.sort_values("examples")
+            ax.errorbar(
+                line.examples, line["mean"], [line["mean"] - line.low, line.high - line["mean"]], marker=marker, capsize=3, label=kind
+            )
+        ax.axhline(0, color="#444", linewidth=1)
+        ax.set(xscale="log", xlabel=f"examples of {task}", title=backbone)
+    axes[0][0].set_ylabel("gain (points)")
+    axes[0][-1].legend(title="language", loc="upper left", bbox_to_anchor=(1, 1))
+    return figure(fig, f"{what}: gain against the number of intermediate examples, by kind of language")
+
+
 def scores_by_language(scores: dict[str, float], metric: str, source: str, chance: float = 0) -> HTML:
     """One bar per language, the source language dark; a dotted line at chance."""
     order = sorted(scores, key=lambda language: (language != source, -scores[language]))

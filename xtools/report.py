@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
-from xtools import records, stats
+from xtools import benchmark, records, stats
 from xtools.sources import world
 from xtools.study import Study
 
@@ -91,7 +91,38 @@ def gain_frame(study: Study, table: pd.DataFrame, backbone: str) -> pd.DataFrame
     scores = scores[scores.backbone == backbone]
     cells = stats.summarize(stats.gains(scores, ["backbone", "target"]), ["recipe", "target"], "gain")
     average = stats.summarize(stats.gains(stats.complete(scores, study.targets), ["backbone"]), ["recipe"], "gain")
-    return _grid([r for r in study.recipes if r != "none"], study.targets, cells, average, sign=True)
+    recipes = [r for r in study.recipes if r != "none"]
+    shown = _grid(recipes, study.targets, cells, average, sign=True)
+    totals = stats.gains(stats.complete(scores, study.targets), ["backbone"])
+    adjusted = stats.holm({recipe: totals[totals.recipe == recipe].gain for recipe in recipes})
+    return shown.assign(**{"p, Holm": [f"{adjusted[r]:.2g}" if r in adjusted else "–" for r in recipes]})
+
+
+def benchmark_frame(study: Study, table: pd.DataFrame, backbone: str, name: str) -> pd.DataFrame:
+    """Group scores and total of a benchmark per recipe, with intervals over seeds; a group without all its tasks has none.
+
+    Each task's score is the mean over the study's languages; it is the benchmark's own only where these are the benchmark's.
+    """
+    scores = stats.task_scores(table)
+    rows = []
+    for (recipe, seed), found in scores[scores.backbone == backbone].groupby(["recipe", "seed"], sort=False):
+        averages = benchmark.averages(dict(zip(found.target, found.score, strict=True)), name)
+        rows += [{"recipe": recipe, "target": group, "seed": seed, "score": v} for group, v in averages.items() if v is not None]
+    cells = stats.summarize(pd.DataFrame(rows, columns=["recipe", "target", "seed", "score"]), ["recipe", "target"], "score")
+    groups = [*benchmark.GROUPS[name], "total"]
+    shown = _grid(study.recipes, groups, cells, pd.DataFrame()).drop(columns="average")
+    return shown if len(cells) else shown[:0]
+
+
+def subset_frame(study: Study) -> pd.DataFrame:
+    """Splits that hold other numbers of rows than the published ones, as the records of the cells that read them say."""
+    rows = {}
+    for cell in study.cells():
+        record = records.read(cell)
+        for entry in record["result"].get("subset", []) if record else []:
+            rows[entry["part"]] = {k: entry[k] for k in ("part", "rows", "published")}
+    shown = pd.DataFrame(rows.values(), columns=["part", "rows", "published"])
+    return shown.astype({"published": "Int64"})
 
 
 def shared_languages(study: Study) -> list[str]:
@@ -125,21 +156,68 @@ def cost_frame(study: Study, table: pd.DataFrame) -> pd.DataFrame:
     """Per backbone and recipe: average score with interval, and the backbone's median latency, throughput and FLOPs."""
     averages = stats.summarize(stats.complete(stats.task_scores(table), study.targets), ["backbone", "recipe"], "score")
     averages = averages.sort_values("recipe", key=lambda recipes: recipes.map(study.recipes.index), kind="stable")
+    costs = timing_table(study)[["backbone", "latency", "throughput", "gflops"]].groupby("backbone", sort=False).median().reset_index()
+    return averages.merge(costs, on="backbone")
+
+
+def timing_table(study: Study) -> pd.DataFrame:
+    """One row per repetition: backbone, latency (ms), throughput (examples/s), GFLOPs, tokens, memory (MiB), joules, flags."""
     rows = []
     for cell in study.cells():
         record = records.read(cell) if cell.phase == "timing" else None
         if record:
-            times = record["times"]
+            times, result = record["times"], record["result"]
             rows.append(
                 {
                     "backbone": cell.backbone,
-                    "latency": float(np.median(times["latency_ms"])),
-                    "throughput": float(np.median(times["throughput"])),
-                    "gflops": record["result"]["gflops_per_example"],
+                    "latency": times["latency_ms"]["median"],
+                    "p90": times["latency_ms"]["p90"],
+                    "throughput": times["throughput"],
+                    "gflops": result["gflops_per_example"],
+                    "tokens": result["tokens_per_example"],
+                    "memory": times["memory_mib"]["allocated"] or times["memory_mib"]["resident"],
+                    "joules": times["joules"],
+                    "precision": result["precision"],
+                    "weights": result["weights"],
+                    "tokenizer": result["tokenizer"],
+                    "doubts": "; ".join(times["flags"]),
                 }
             )
-    costs = pd.DataFrame(rows, columns=["backbone", "latency", "throughput", "gflops"])
-    return averages.merge(costs, on="backbone")
+    columns = "backbone latency p90 throughput gflops tokens memory joules precision weights tokenizer doubts".split()
+    return pd.DataFrame(rows, columns=columns)
+
+
+def timing_frame(study: Study) -> pd.DataFrame:
+    """Cost per backbone over repetitions: medians, the 95% interval of latency, its coefficient of variation, and what makes it doubtful."""
+    rows = []
+    for backbone, own in timing_table(study).groupby("backbone", sort=False):
+        mean, low, high = stats.interval(own.latency)
+        variation = 100 * own.latency.std(ddof=1) / own.latency.mean() if len(own) > 1 else np.nan
+        joules = own.joules.astype(float).median()
+        rows.append(
+            {
+                "backbone": backbone,
+                "latency (ms)": f"{mean:.3g}" + (f" [{low:.3g}, {high:.3g}]" if not np.isnan(low) else ""),
+                "variation (%)": "–" if np.isnan(variation) else f"{variation:.1f}",
+                "examples/s": f"{own.throughput.median():.4g}",
+                "GFLOPs per example": f"{own.gflops.iloc[0]:.4g}",
+                "memory (MiB)": f"{own.memory.max():.0f}",
+                "J per example": "–" if np.isnan(joules) else f"{joules:.3g}",
+                "repetitions": len(own),
+                "weights": own.weights.iloc[0] + ("" if own.tokenizer.iloc[0] == "its own" else f", tokenizer {own.tokenizer.iloc[0]}"),
+                "doubts": "; ".join(dict.fromkeys(filter(None, own.doubts))) or "none",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def language_cost(study: Study, backbone: str) -> tuple[dict, dict] | None:
+    """Tokens and median latency (ms) per example by language over the repetitions of a backbone; None without a record."""
+    found = [records.read(c) for c in study.cells() if c.phase == "timing" and c.backbone == backbone and c.record.exists()]
+    if not found:
+        return None
+    languages = found[0]["result"]["tokens_by_language"]
+    return languages, {lang: float(np.median([r["times"]["by_language_ms"][lang] for r in found])) for lang in languages}
 
 
 def world_checks(study: Study, table: pd.DataFrame) -> pd.DataFrame:
@@ -176,6 +254,6 @@ def _apart(study: Study, averages: pd.DataFrame) -> tuple[str, bool]:
 
 def ledger_frame(ledger: pd.DataFrame) -> pd.DataFrame:
     """The ledger for readers: figures and intervals as text."""
-    shown = ledger.assign(measured=[stats.show(r.mean, r.low, r.high, sign=True) for r in ledger.itertuples()])
+    shown = ledger.assign(measured=[r.counted or stats.show(r.mean, r.low, r.high, sign=True) for r in ledger.itertuples()])
     columns = ["claim", "source", "published", "confidence", "backbone", "measured", "verdict"]
     return shown[columns].rename(columns={"confidence": "known", "measured": "measured (points)"})

@@ -9,19 +9,25 @@ from xtools.batching import collate, length, scoring_order
 from xtools.encoder import Encoder, pool
 from xtools.tasks import Task, format_of, retrieval
 
-TOKEN_BUDGET = 4096  # tokens of a scoring batch, padding included
+ENCODED = 50_000
+TOKENS = {"cpu": 1024, "cuda": 65_536}  # of a scoring batch, padding included: what a core's cache holds, what fills a GPU
 
 
 @torch.inference_mode()
-def forward(encoder: Encoder, features: list[dict], output, budget: int = TOKEN_BUDGET) -> list:
+def forward(encoder: Encoder, features: list[dict], output, budget: int | None = None) -> list:
     """`output(hidden, batch)`, one item per feature, over length-sorted batches; returned in the features' order."""
-    lengths = [length(f) * len(f["ids"]) for f in features]
     results = [None] * len(features)
-    for indices in scoring_order(lengths, budget):
-        batch = collate([features[i] for i in indices], encoder.tokenizer.pad_token_id, encoder.device)
+    for indices, batch in batches(encoder, features, budget):
         for i, item in zip(indices, output(encoder, batch), strict=True):
             results[i] = item
     return results
+
+
+def batches(encoder: Encoder, features: list[dict], budget: int | None = None):
+    """The features' indices and their batch, of like lengths, longest first, of at most `budget` tokens."""
+    lengths = [length(f) * len(f["ids"]) for f in features]
+    for indices in scoring_order(lengths, budget or TOKENS[encoder.device.type]):
+        yield indices, collate([features[i] for i in indices], encoder.tokenizer.pad_token_id, encoder.device)
 
 
 def predict(encoder: Encoder, head: torch.nn.Module, task: Task, rows: list[dict], max_length: int) -> tuple[list, int]:
@@ -42,16 +48,18 @@ def evaluate(encoder: Encoder, head: torch.nn.Module, task: Task, rows: list[dic
     return format_of(task).score(predictions, rows, task, language) | {"n": len(rows), "cut": cut}, predictions
 
 
+@torch.inference_mode()
 def embed(encoder: Encoder, task: Task, rows: list[dict], layers: list[int], pooling: str, max_length: int) -> np.ndarray:
-    """Sentence vectors [layers, rows, hidden] of the rows' text."""
-    features = retrieval.encode([{"text": row["text"]} for row in rows], encoder.tokenizer, task, max_length)
-
-    def output(encoder, batch):
-        states = encoder.hidden_layers(batch["ids"], layers)
-        pooled = [pool(hidden, batch["ids"], encoder.tokenizer.pad_token_id, pooling) for hidden in states]
-        return torch.stack(pooled, 1).cpu().numpy()
-
-    return np.stack(forward(encoder, features, output), 1)
+    """Sentence vectors [layers, rows, hidden] of the rows' text, `ENCODED` rows at a time: a million candidates do not fit as tokens."""
+    found = np.empty((len(layers), len(rows), encoder.config.hidden_size), dtype=np.float32)
+    for start in range(0, len(rows), ENCODED):
+        chunk = [{"text": row["text"]} for row in rows[start : start + ENCODED]]
+        features = retrieval.encode(chunk, encoder.tokenizer, task, max_length)
+        for indices, batch in batches(encoder, features):
+            for layer, hidden in enumerate(encoder.hidden_layers(batch["ids"], layers)):
+                pooled = pool(hidden, batch["ids"], encoder.tokenizer.pad_token_id, pooling)
+                found[layer, [start + i for i in indices]] = pooled.cpu().numpy()
+    return found
 
 
 @dataclass(frozen=True)

@@ -113,10 +113,21 @@ class Retrieval(Strict):
 
 
 class Timing(Strict):
-    """Latency and throughput measurements of each backbone."""
+    """Latency and throughput measurements of each backbone.
+
+    Each repetition is a cell, a process of its own. Each point takes at least `seconds` and `iterations` calls. `variants` are further
+    settings, `<fp32, bf16 or int8>/<eager or sdpa>[/compiled]`. Random weights are timed without downloading any.
+    """
 
     examples: Positive = 64
     repetitions: Positive = 5
+    seconds: Annotated[float, Field(ge=0)] = 0.0
+    iterations: Annotated[int, Field(ge=0)] = 0
+    lengths: list[Positive] = []
+    batches: list[Positive] = [1, 8, 32]
+    variants: list[Annotated[str, Field(pattern="^(fp32|bf16|int8)/(eager|sdpa)(/compiled)?$")]] = []
+    threads: Positive | None = 1  # on a CPU; None: one a core
+    weights: Literal["trained", "random"] = "trained"
 
 
 RECIPE = re.compile(r"(?P<task>[a-z][a-z0-9_]*)(?P<translated>-mt)?(?P<mlm>\+mlm)?(?:@(?P<examples>[1-9][0-9]*))?")
@@ -270,7 +281,9 @@ class Study(Strict):
             return replace(cell, target=self.serves(cell.target))
         if cell.phase == "target" and cell.recipe != "none":
             return Cell(cell.study, "intermediate", cell.backbone, cell.recipe, seed=cell.seed)
-        return Cell(cell.study, "backbone", cell.backbone, seed=cell.seed)
+        if cell.phase == "timing" and self.timing.weights == "random":
+            return None
+        return Cell(cell.study, "backbone", cell.backbone, seed=self.seeds[0] if cell.phase == "timing" else cell.seed)
 
     def retrieval_of(self, backbone: str) -> Retrieval:
         """The layer and pooling of a backbone's sentence vectors."""
@@ -287,13 +300,14 @@ class Study(Strict):
                         found.append(Cell(self.name, "intermediate", backbone, recipe, seed=seed))
                     ordered = sorted(self.targets, key=lambda target: self.serves(target) is not None)
                     found += [Cell(self.name, "target", backbone, recipe, target, seed) for target in ordered]
-            found.append(Cell(self.name, "timing", backbone, seed=self.seeds[0]))
+        # Repetitions interleave the backbones, so that what the machine does meanwhile hits all alike.
+        found += [Cell(self.name, "timing", backbone, seed=r) for r in range(self.timing.repetitions) for backbone in self.backbones]
         return found
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One grid point: one executed notebook, one folder, one record."""
+    """One grid point: one executed notebook, one folder, one record. Of a timing cell, `seed` is the number of the repetition."""
 
     study: str
     phase: str
@@ -304,7 +318,13 @@ class Cell:
 
     @property
     def name(self) -> str:
-        parts = [self.phase, self.backbone, self.recipe, self.target, f"s{self.seed}" if self.backbone else ""]
+        parts = [
+            self.phase,
+            self.backbone,
+            self.recipe,
+            self.target,
+            f"{'r' if self.phase == 'timing' else 's'}{self.seed}" if self.backbone else "",
+        ]
         return "-".join(part for part in parts if part)
 
     @property

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 import torch
 
 from xtools import finetuning, scoring, sources, tasks
@@ -100,8 +101,15 @@ def development_score(model: Model, study: Study) -> dict | None:
     return scoring.evaluate(model.encoder, model.head, model.task, rows, model.settings.max_length, study.source_language)[0]
 
 
-def result(model: Model, scores: dict, dev: dict | None, gap: float | None) -> dict:
-    """What the record keeps: every metric per language, the main metric's mean, the gap, the learning curve."""
+def metrics_frame(scores: dict[str, dict]) -> pd.DataFrame:
+    """Every metric per language, under its own name, with the number of scored rows."""
+    rows = [{"language": lang} | {k: v for k, v in s.items() if isinstance(v, int | float)} for lang, s in scores.items()]
+    return pd.DataFrame(rows)
+
+
+def result(model: Model, study: Study, scores: dict, dev: dict | None, gap: float | None) -> dict:
+    """What the record keeps: every metric per language, the main metric's mean, the gap, the learning curve, and where the data is a
+    subset of the published one."""
     metric = model.task.metric
     return {
         "metric": metric,
@@ -112,15 +120,20 @@ def result(model: Model, scores: dict, dev: dict | None, gap: float | None) -> d
         "curve": model.curve,
         "examples": model.examples,
         "precision": model.encoder.precision,
+        "subset": sources.counts(study.data, model.task, test_languages(study, model.task)) if study.subset else [],
     }
 
 
-def timing_features(encoder: Encoder, study: Study) -> list[dict]:
-    """Evaluation examples of all targets in all their languages, encoded, an equal number of each, `timing.examples` in all."""
+def timing_features(encoder: Encoder, study: Study) -> dict[str, list[dict]]:
+    """Evaluation examples of all targets, encoded, by language: an equal number of each target and language, `timing.examples` in all.
+
+    The same examples in every language where the target has them in parallel, as XNLI, XQuAD and the microworld have.
+    """
     pairs = [(tasks.get(t), lang) for t in study.targets for lang in test_languages(study, tasks.get(t))]
     each = -(-study.timing.examples // len(pairs))
-    features = []
+    features: dict[str, list[dict]] = {}
     for task, language in pairs:
         rows = sources.read(study.data, task, "test", language, each)
-        features += format_of(task).encode(rows, encoder.tokenizer, task, study.target.for_task(task.name).max_length)
+        found = format_of(task).encode(rows, encoder.tokenizer, task, study.target.for_task(task.name).max_length)
+        features.setdefault(language, []).extend(found)
     return features

@@ -1,11 +1,14 @@
-"""What inference costs: latency, throughput, FLOPs and memory of the same forward pass that scores.
+"""What inference costs: latency, throughput, FLOPs, memory and energy of the same forward pass that scores.
 
-Needs neither `datasets` nor papermill. Scenarios follow MLPerf inference: single-stream (one example after another, latency) and
-offline (all at once, throughput).
+Needs neither `datasets` nor papermill. Scenarios follow MLPerf inference (Reddi et al. 2020, section IV): single-stream (one example after
+another, percentiles of latency) and offline (all at once, throughput).
 """
 
+import contextlib
+import os
 import resource
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,6 +17,11 @@ import torch
 from xtools.batching import length
 from xtools.encoder import Encoder
 from xtools.scoring import forward
+
+WARM_UP = 5  # calls that are not counted
+P90_FROM, P99_FROM = 64, 1000  # queries that a percentile needs: MLPerf's least for a 90th, ten beyond it for a 99th
+AGREE = 0.05  # how far one example repeated and different ones of its length may lie apart
+RAPL = Path("/sys/class/powercap/intel-rapl:0/energy_uj")
 
 
 def flops(config, tokens: int) -> int:
@@ -41,72 +49,252 @@ def synchronize(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _first_token(encoder: Encoder, batch: dict) -> list:
+def first_tokens(encoder: Encoder, batch: dict) -> list:
+    """Each feature's first token's vector from the last layer: what a classification head would be given."""
     sizes = np.cumsum([0] + [len(f["ids"]) for f in batch["features"]])[:-1]
     return encoder.hidden(batch["ids"])[sizes.tolist(), 0].cpu().tolist()
 
 
-def single_stream(encoder: Encoder, features: list[dict], warm_up: int = 5) -> np.ndarray:
-    """Seconds per example, one example after another [examples]; `warm_up` examples run first and are not counted."""
-    seconds = []
-    for i, feature in enumerate([*features[:warm_up], *features]):
-        synchronize(encoder.device)
-        start = time.perf_counter()
-        forward(encoder, [feature], _first_token)
-        synchronize(encoder.device)
-        if i >= warm_up:
-            seconds.append(time.perf_counter() - start)
-    return np.array(seconds)
+# ---------------------------------------------------------------- scenarios
 
 
-def offline(encoder: Encoder, features: list[dict]) -> float:
-    """Examples per second when all are given at once, batched as scoring does."""
+def single_stream(encoder: Encoder, features: list[dict], seconds: float = 0.0, iterations: int = 0) -> np.ndarray:
+    """Seconds per example, one after another, in rounds over the features until `seconds` and `iterations` are reached [calls]."""
+    for feature in features[:WARM_UP]:
+        forward(encoder, [feature], first_tokens)
+    spent, begun = [], time.perf_counter()
+    while not spent or time.perf_counter() - begun < seconds or len(spent) < iterations:
+        for feature in features:
+            synchronize(encoder.device)
+            start = time.perf_counter()
+            forward(encoder, [feature], first_tokens)
+            synchronize(encoder.device)
+            spent.append(time.perf_counter() - start)
+    return np.array(spent)
+
+
+def offline(encoder: Encoder, features: list[dict], seconds: float = 0.0) -> float:
+    """Examples per second when all are given at once, batched as scoring does; repeated until `seconds` have passed."""
+    forward(encoder, features, first_tokens)
     synchronize(encoder.device)
-    start = time.perf_counter()
-    forward(encoder, features, _first_token)
+    done, start = 0, time.perf_counter()
+    while not done or time.perf_counter() - start < seconds:
+        forward(encoder, features, first_tokens)
+        done += len(features)
     synchronize(encoder.device)
-    return len(features) / (time.perf_counter() - start)
+    return done / (time.perf_counter() - start)
 
 
-def measure(encoder: Encoder, features: list[dict], repetitions: int) -> dict:
-    """Median and 90th percentile latency (ms; the latter from 64 examples on), throughput (examples/s), GFLOPs per example, memory (MiB).
-
-    Each of `repetitions` gives one value of latency and of throughput; lists hold them all, in order.
-    """
-    runs = [(single_stream(encoder, features), offline(encoder, features)) for _ in range(repetitions)]
-    latency = [1000 * float(np.median(seconds)) for seconds, _ in runs]
-    p90 = [1000 * float(np.percentile(seconds, 90)) for seconds, _ in runs] if len(features) >= 64 else None
-    tokens = [length(f) for f in features]
+def percentiles(seconds: np.ndarray) -> dict:
+    """Median latency in ms, and the 90th and 99th percentile where there are queries enough for them, else None."""
+    ms, n = 1000 * seconds, len(seconds)
     return {
-        "examples": len(features),
-        "tokens_per_example": float(np.mean(tokens)),
-        "latency_ms": latency,
-        "latency_p90_ms": p90,
-        "throughput": [t for _, t in runs],
-        "gflops_per_example": float(np.mean([flops(encoder.config, n) for n in tokens])) / 1e9,
-        "memory_mib": memory(encoder.device),
+        "queries": n,
+        "median": float(np.median(ms)),
+        "p90": float(np.percentile(ms, 90)) if n >= P90_FROM else None,
+        "p99": float(np.percentile(ms, 99)) if n >= P99_FROM else None,
     }
 
 
-def memory(device: torch.device) -> float:
-    """Peak memory in MiB: allocated by torch on a GPU, resident for this process on a CPU."""
+def synthetic(encoder: Encoder, tokens: int, n: int, seed: int = 0) -> list[dict]:
+    """`n` features of `tokens` random ordinary tokens each."""
+    vocabulary = encoder.config.vocab_size
+    ids = torch.randint(min(10, vocabulary - 1), vocabulary, (n, tokens), generator=torch.Generator().manual_seed(seed)).tolist()
+    return [{"ids": [row], "row": i, "cut": False} for i, row in enumerate(ids)]
+
+
+def sweep(encoder: Encoder, lengths: list[int], batches: list[int], seconds: float, iterations: int) -> list[dict]:
+    """Milliseconds per batch for each length and batch size; a batch that does not fit is a hole with the memory that it asked for."""
+    limit = getattr(encoder.config, "max_position_embeddings", None)
+    points = []
+    for tokens in lengths:
+        if limit and tokens > limit - 2:
+            points.append({"length": tokens, "batch": None, "hole": f"longer than the {limit} positions of the encoder"})
+            continue
+        for batch in batches:
+            point = {"length": tokens, "batch": batch}
+            try:
+                points.append(point | _batch_time(encoder, synthetic(encoder, tokens, batch), seconds, iterations))
+            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+                if "memory" not in str(error).lower():
+                    raise
+                points.append(point | {"hole": " ".join(str(error).split())[:160]})
+                if encoder.device.type == "cuda":
+                    torch.cuda.empty_cache()
+    return points
+
+
+def _batch_time(encoder: Encoder, features: list[dict], seconds: float, iterations: int) -> dict:
+    budget = len(features) * (length(features[0]) + 8)  # one batch
+    forward(encoder, features, first_tokens, budget)
+    spent, begun = [], time.perf_counter()
+    while len(spent) < max(1, iterations) or time.perf_counter() - begun < seconds:
+        synchronize(encoder.device)
+        start = time.perf_counter()
+        forward(encoder, features, first_tokens, budget)
+        synchronize(encoder.device)
+        spent.append(time.perf_counter() - start)
+    return {"ms": 1000 * float(np.median(spent)), "calls": len(spent)}
+
+
+# ---------------------------------------------------------------- memory, energy, honesty
+
+
+def memory(device: torch.device) -> dict:
+    """MiB: on a GPU the peak that torch allocated and reserved; on a CPU the process's peak resident memory. What is absent is None."""
+    gpu = device.type == "cuda"
+    return {
+        "allocated": torch.cuda.max_memory_allocated(device) / 2**20 if gpu else None,
+        "reserved": torch.cuda.max_memory_reserved(device) / 2**20 if gpu else None,
+        "resident": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10,
+    }
+
+
+def energy_counter(device: torch.device):
+    """A function that reads joules used so far: NVML's counter on a GPU, RAPL's package counter on a CPU; None where neither is."""
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+        with contextlib.suppress(Exception):  # no NVML, or a card without the counter: energy is absent, timing goes on
+            import pynvml
+
+            pynvml.nvmlInit()
+            handle = pynvml.nvmlDeviceGetHandleByIndex(torch.cuda.current_device())
+            pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
+            return lambda: pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1000
+        return None
+    return (lambda: int(RAPL.read_text()) / 1e6) if os.access(RAPL, os.R_OK) else None
 
 
-def summary(measured: dict) -> pd.DataFrame:
-    """The measurements as a table: median over repetitions with their range, and the unit."""
-    rows = []
-    for key, what in (
-        ("latency_ms", "latency, median (ms)"),
-        ("latency_p90_ms", "latency, 90th percentile (ms)"),
-        ("throughput", "throughput (examples/s)"),
-    ):
-        values = measured[key]
-        spread = f"{min(values):.4g} to {max(values):.4g}" if values else "needs 64 examples"
-        rows.append({"": what, "median": f"{np.median(values):.4g}" if values else "–", "range": spread})
-    rows.append({"": "tokens per example", "median": f"{measured['tokens_per_example']:.1f}", "range": ""})
-    rows.append({"": "GFLOPs per example", "median": f"{measured['gflops_per_example']:.4g}", "range": "exact"})
-    rows.append({"": "peak memory (MiB)", "median": f"{measured['memory_mib']:.0f}", "range": ""})
-    return pd.DataFrame(rows)
+def joules(encoder: Encoder, features: list[dict], seconds: float) -> float | None:
+    """Joules per example of the offline scenario, of the whole card or package; None where no counter can be read."""
+    counter = energy_counter(encoder.device)
+    if counter is None:
+        return None
+    before, start, done = counter(), time.perf_counter(), 0
+    while not done or time.perf_counter() - start < max(seconds, 0.5):
+        forward(encoder, features, first_tokens)
+        done += len(features)
+    synchronize(encoder.device)
+    used = counter() - before
+    return used / done if used > 0 else None  # RAPL's counter starts again from zero now and then
+
+
+def flags(device: torch.device, repeated: float, distinct: float) -> list[str]:
+    """What makes these times doubtful: other work on the machine, a slowed clock, times that depend on having seen an example before."""
+    found = []
+    cores = len(os.sched_getaffinity(0))
+    if (load := os.getloadavg()[0]) > cores + 0.5:
+        found.append(f"load {load:.1f} on {cores} cores: something else was running")
+    if abs(repeated / distinct - 1) > AGREE:
+        found.append(f"one example repeated takes {repeated / distinct:.2f} times as long as different ones of its length")
+    if device.type == "cuda":
+        with contextlib.suppress(Exception):
+            import pynvml
+
+            pynvml.nvmlInit()
+            handle = pynvml.nvmlDeviceGetHandleByIndex(torch.cuda.current_device())
+            others = [p for p in pynvml.nvmlDeviceGetComputeRunningProcesses(handle) if p.pid != os.getpid()]
+            found += ["another process was on the GPU"] if others else []
+            slow = pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle) & ~(pynvml.nvmlClocksThrottleReasonGpuIdle)
+            found += ["the GPU's clock was throttled"] if slow else []
+    return found
+
+
+def repeated_and_distinct(encoder: Encoder, tokens: int, n: int = 24) -> tuple[float, float]:
+    """Median seconds of one example again and again, and of `n` different ones of the same length, interleaved."""
+    features, times = synthetic(encoder, tokens, n), ([], [])
+    for feature in features[:WARM_UP]:
+        forward(encoder, [feature], first_tokens)
+    for feature in features:
+        for which, one in enumerate((features[0], feature)):
+            synchronize(encoder.device)
+            start = time.perf_counter()
+            forward(encoder, [one], first_tokens)
+            synchronize(encoder.device)
+            times[which].append(time.perf_counter() - start)
+    return float(np.median(times[0])), float(np.median(times[1]))
+
+
+# ---------------------------------------------------------------- the whole measurement
+
+
+def variants(encoder: Encoder, names: list[str], features: list[dict], seconds: float) -> list[dict]:
+    """Latency and throughput under other settings, `<precision>/<attention>[/compiled]`; int8 is torch's dynamic quantization on a CPU.
+
+    A variant that the device or the encoder cannot run is a hole with the reason.
+    """
+    found = []
+    for name in names:
+        try:
+            other = encoder.variant(name)
+            found.append({"variant": name, "median": percentiles(single_stream(other, features, seconds))["median"],
+                          "throughput": offline(other, features, seconds)})  # fmt: skip
+        except (RuntimeError, ValueError, ImportError) as error:
+            found.append({"variant": name, "hole": " ".join(str(error).split())[:160]})
+    return found
+
+
+def measure(encoder: Encoder, features: dict[str, list[dict]], settings) -> dict:
+    """One repetition of everything, in milliseconds, examples per second, MiB and joules. `features` are evaluation examples by language,
+    `settings` the study's timing parameters."""
+    every = [feature for found in features.values() for feature in found]
+    repeated, distinct = repeated_and_distinct(encoder, int(np.median([length(f) for f in every])))
+    streams = {language: single_stream(encoder, found, settings.seconds, settings.iterations) for language, found in features.items()}
+    return {
+        "latency_ms": percentiles(np.concatenate(list(streams.values()))),
+        "by_language_ms": {language: 1000 * float(np.median(spent)) for language, spent in streams.items()},
+        "throughput": offline(encoder, every, settings.seconds),
+        "sweep": sweep(encoder, settings.lengths, settings.batches, settings.seconds, settings.iterations),
+        "variants": variants(encoder, settings.variants, every, settings.seconds),
+        "joules": joules(encoder, every, settings.seconds),
+        "memory_mib": memory(encoder.device),
+        "repeated_over_distinct": repeated / distinct,
+        "flags": flags(encoder.device, repeated, distinct),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def exact(encoder: Encoder, features: dict[str, list[dict]]) -> dict:
+    """What follows from lengths and architecture alone: tokens and GFLOPs per example, in all and by language."""
+    tokens = {language: [sum(map(len, f["ids"])) for f in found] for language, found in features.items()}
+    work = {
+        language: [sum(flops(encoder.config, len(ids)) for ids in f["ids"]) / 1e9 for f in found] for language, found in features.items()
+    }
+    return {
+        "examples": sum(map(len, features.values())),
+        "tokens_per_example": float(np.mean([n for found in tokens.values() for n in found])),
+        "gflops_per_example": float(np.mean([n for found in work.values() for n in found])),
+        "tokens_by_language": {language: float(np.mean(found)) for language, found in tokens.items()},
+        "gflops_by_language": {language: float(np.mean(found)) for language, found in work.items()},
+    }
+
+
+def summary(fixed: dict, times: dict) -> pd.DataFrame:
+    """One repetition for people; what is absent is a dash."""
+
+    def shown(value, form="{:.4g}"):
+        return "–" if value is None else form.format(value)
+
+    latency, used = times["latency_ms"], times["memory_mib"]
+    rows = {
+        f"latency, median of {latency['queries']} (ms)": shown(latency["median"]),
+        "latency, 90th percentile (ms)": shown(latency["p90"]),
+        "latency, 99th percentile (ms)": shown(latency["p99"]),
+        "throughput (examples/s)": shown(times["throughput"]),
+        "tokens per example": shown(fixed["tokens_per_example"]),
+        "GFLOPs per example": shown(fixed["gflops_per_example"]),
+        "energy (J per example)": shown(times["joules"]),
+        "peak GPU memory, allocated / reserved (MiB)": f"{shown(used['allocated'])} / {shown(used['reserved'])}",
+        "peak resident memory (MiB)": shown(used["resident"]),
+        "one example repeated, over different ones": shown(times["repeated_over_distinct"], "{:.3f}"),
+        "doubts": "; ".join(times["flags"]) or "none",
+    }
+    return pd.DataFrame(rows.items(), columns=["", "this repetition"])
+
+
+def variants_frame(times: dict, precision: str) -> pd.DataFrame:
+    """The variants of one repetition beside the setting that the study uses."""
+    own = {"variant": f"as the study runs ({precision})", "median": times["latency_ms"]["median"], "throughput": times["throughput"]}
+    rows = [own, *times["variants"]]
+    columns = {"variant": "setting", "median": "latency (ms)", "throughput": "examples/s"}
+    shown = pd.DataFrame([{new: row.get(old) for old, new in columns.items()} | {"hole": row.get("hole", "")} for row in rows])
+    return shown if shown.hole.any() else shown.drop(columns="hole")

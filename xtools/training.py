@@ -11,18 +11,29 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from xtools.batching import training_order
+from xtools.batching import scoring_order, training_order
 
 CURVE_POINTS = 40  # points kept of a learning curve
 
 
 @dataclass(frozen=True)
 class Stream:
-    """One source of training examples: their lengths in tokens, and the mean loss of a batch given as example indices."""
+    """One source of training examples: their lengths in tokens, and the mean loss of a batch given as example indices.
+
+    A batch may be computed in parts of at most `budget` tokens, whose gradients add up to the whole batch's: a core's cache holds a part,
+    and short examples are not padded to the longest of the batch. Only for losses that are means over examples.
+    """
 
     name: str
     lengths: list[int]
     loss: Callable[[list[int]], torch.Tensor]
+    budget: int | None = None
+
+    def parts(self, batch: list[int]) -> list[list[int]]:
+        """The batch's indices, in one part or several of like lengths."""
+        if self.budget is None:
+            return [batch]
+        return [[batch[i] for i in part] for part in scoring_order([self.lengths[i] for i in batch], self.budget)]
 
 
 def plan_steps(streams: list[Stream], batch_size: int, epochs: int, seed: int, cap: int | None = None) -> list[tuple[int, list[int]]]:
@@ -75,14 +86,15 @@ def train(modules: torch.nn.Module, streams: list[Stream], settings, seed: int, 
     for step in range(start, len(steps)):
         torch.manual_seed(seed * 1_000_003 + step)
         stream, batch = steps[step]
-        loss = streams[stream].loss(batch)
-        loss.backward()
+        for part in streams[stream].parts(batch):
+            loss = streams[stream].loss(part) * (len(part) / len(batch))
+            loss.backward()
+            losses[step] += loss.detach()
         torch.nn.utils.clip_grad_norm_(modules.parameters(), settings.clip)
         for group in optimizer.param_groups:
             group["lr"] = rate_at(step, len(steps), settings)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        losses[step] = loss.detach()
         if checkpoint and time.monotonic() - saved > save_every:
             write_checkpoint(checkpoint, modules, optimizer, losses, step + 1)
             saved = time.monotonic()

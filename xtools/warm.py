@@ -51,13 +51,19 @@ def serve(address: str) -> None:
 
 
 def run(profile: str, name: str) -> int:
-    """Run one cell here; its exit status, 0, or 2 after a Problem, told in one line."""
-    from xtools import cells, grid
+    """Run one cell here; its exit status, 0, or 2 after a Problem, told in one line.
+
+    With the path of an .ipynb file for a profile, that notebook is executed to the path `name` and nothing is recorded (`make bench`).
+    """
+    from xtools import cells, grid, notebooks
     from xtools.problems import Problem
 
     try:
         with own_gpu():
-            cells.execute(*grid.planned(profile, name))
+            if profile.endswith(".ipynb"):
+                notebooks.execute(Path(profile), {}, Path(name))
+            else:
+                cells.execute(*grid.planned(profile, name))
     except Problem as error:
         print(error, file=sys.stderr, flush=True)
         return 2

@@ -15,6 +15,7 @@ from xtools.tasks import Hub, Task
 
 K = 20  # candidates kept per query: XTREME-R's retrieval metrics look no further
 NEIGHBOURS = 4  # of the margin score (Artetxe and Schwenk 2019; XTREME's setting)
+BLOCK = 65_536  # candidates searched at a time
 HELD_OUT = 5  # every so-manieth query of a mining task tunes the threshold and is not scored
 
 
@@ -49,10 +50,21 @@ def loss(logits: torch.Tensor, batch: dict) -> torch.Tensor:
 
 def search(queries: np.ndarray, index: np.ndarray, k: int = K) -> tuple[np.ndarray, np.ndarray]:
     """The `k` candidates of `index` [m, dim] with the largest cosine to each of `queries` [n, dim]: cosines and rows, both [n, k]."""
-    queries, index = (np.ascontiguousarray(x, dtype=np.float32).copy() for x in (queries, index))
-    faiss.normalize_L2(queries)
-    faiss.normalize_L2(index)
-    return faiss.knn(queries, index, min(k, len(index)), metric=faiss.METRIC_INNER_PRODUCT)
+    queries = _unit(queries)
+    best = faiss.ResultHeap(len(queries), min(k, len(index)), keep_max=True)
+    for start in range(0, len(index), BLOCK):  # a normalised copy of all of a large index would not fit beside it
+        block = _unit(index[start : start + BLOCK])
+        cosines, found = faiss.knn(queries, block, min(k, len(block)), metric=faiss.METRIC_INNER_PRODUCT)
+        best.add_result(cosines, found + start)
+    best.finalize()
+    return best.D, best.I
+
+
+def _unit(x: np.ndarray) -> np.ndarray:
+    """A copy of x [n, dim] with rows of length 1, in fp32."""
+    x = np.array(x, dtype=np.float32, order="C")
+    faiss.normalize_L2(x)
+    return x
 
 
 def mine(x: np.ndarray, y: np.ndarray) -> list[tuple[float, int, int]]:

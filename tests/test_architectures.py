@@ -1,0 +1,89 @@
+"""Published architectures, built from their shapes with random weights: every format trains two steps and scores a batch."""
+
+import gc
+
+import pytest
+import torch
+from transformers import AutoModelForMaskedLM
+
+from xtools import encoder, finetuning, scoring, sources, tasks
+from xtools.encoder import Encoder
+from xtools.sources import Source
+from xtools.study import Training
+
+WORLD = Source("microworld")
+FORMATS = {"classification": "xnli", "choice": "xcopa", "tagging": "panx", "span": "xquad", "retrieval": "lareqa"}
+TWO_STEPS = Training(learning_rate=1e-5, epochs=1, batch_size=2, max_length=64)
+
+
+def build(name: str, tokenizer, **changes) -> Encoder:
+    """An encoder of a published shape with random weights; its vocabulary is the published one's size, the tokenizer the tests' own."""
+    config = encoder.config_of(name)
+    config.update(changes | {"pad_token_id": tokenizer.pad_token_id})
+    torch.manual_seed(0)
+    return Encoder(AutoModelForMaskedLM.from_config(config, attn_implementation="eager"), tokenizer)
+
+
+def every_format_works(made: Encoder):
+    for name in FORMATS.values():
+        task = tasks.get(name)
+        rows = sources.rows(WORLD, task, "train", "qaa", 4)
+        heads, curve = finetuning.fine_tune(made, {name: (task, rows)}, TWO_STEPS, 0)
+        assert curve["steps"] >= 2 and all(loss == loss and loss < 1e4 for loss in curve["loss"])
+        if task.format == "retrieval":
+            vectors = scoring.embed(made, task, rows, [1, made.config.num_hidden_layers], "first", 64)
+            assert vectors.shape == (2, 4, made.config.hidden_size)
+        else:
+            scores, predictions = scoring.evaluate(made, heads[name], task, rows, 64, "qaa")
+            assert len(predictions) == 4 and 0 <= scores[task.metric] <= 100
+
+
+def test_xlmr_base(tokenizer):
+    made = build("FacebookAI/xlm-roberta-base", tokenizer)
+    assert sum(p.numel() for p in made.model.parameters()) == pytest.approx(278e6, rel=0.01)
+    every_format_works(made)
+    del made
+    gc.collect()
+
+
+@pytest.mark.slow
+def test_xlmr_large(tokenizer):
+    made = build("FacebookAI/xlm-roberta-large", tokenizer)
+    assert sum(p.numel() for p in made.model.parameters()) == pytest.approx(560e6, rel=0.01)
+    every_format_works(made)
+    del made
+    gc.collect()
+
+
+SMALLER = {
+    "microsoft/Multilingual-MiniLM-L12-H384": {"num_hidden_layers": 2, "vocab_size": 2000},
+    "google-bert/bert-base-multilingual-cased": {"num_hidden_layers": 2, "vocab_size": 2000},
+    "distilbert/distilbert-base-multilingual-cased": {"n_layers": 2, "vocab_size": 2000},
+    "microsoft/mdeberta-v3-base": {"num_hidden_layers": 2, "vocab_size": 2000},
+    "google/rembert": {"num_hidden_layers": 2, "vocab_size": 2000},
+    "jhu-clsp/mmBERT-small": {"num_hidden_layers": 2, "vocab_size": 2000},
+}
+
+
+@pytest.mark.parametrize("name", SMALLER)
+def test_other_architectures_with_two_layers(name, tokenizer):
+    every_format_works(build(name, tokenizer, **SMALLER[name]))
+
+
+def test_berts_second_segment_starts_after_the_first_separator(tokenizer):
+    made = build("google-bert/bert-base-multilingual-cased", tokenizer, num_hidden_layers=1, vocab_size=2000)
+    sep, pad = tokenizer.sep_token_id, tokenizer.pad_token_id
+    ids = torch.tensor([[0, 9, sep, 8, 7, sep, pad]])
+    assert made.inputs(ids)["token_type_ids"].tolist() == [[0, 0, 0, 1, 1, 1, 0]]
+
+
+def test_xlmr_has_one_segment(tiny):
+    assert "token_type_ids" not in tiny.inputs(torch.tensor([[0, 9, 2]]))
+
+
+def test_masked_lm_of_architectures_without_a_head_of_its_own(tokenizer):
+    from xtools import pretraining
+
+    made = build("google-bert/bert-base-multilingual-cased", tokenizer, num_hidden_layers=1, vocab_size=2000)
+    stream = pretraining.masked_lm_stream(made, [[0, 9, 8, 7, 2]] * 4, 0.5)
+    assert 0 < stream.loss([0, 1, 2, 3]).item() < 20

@@ -1,0 +1,43 @@
+"""The benchmark's own arithmetic; its times are for `make bench`, never for a test."""
+
+import numpy as np
+import pytest
+import torch
+
+from xtools import bench
+
+
+def test_examples_have_the_stated_mean_length_and_fit():
+    lengths = [len(f["ids"][0]) for f in bench.examples(4000, 1000, bench.MEAN, 0)]
+    assert np.mean(lengths) == pytest.approx(bench.MEAN, rel=0.05)
+    assert max(lengths) <= bench.LONGEST
+    assert {len(f["ids"][0]) for f in bench.examples(10, 1000, 512, 0)} == {512}
+
+
+def test_contestants_take_turns_and_the_first_round_does_not_count():
+    order = []
+    contestants = {name: lambda name=name: order.append(name) or 1.0 for name in "ab"}
+    seconds = bench.interleaved(contestants, 3, lambda line: None)
+    assert order == list("ab" * 4) and seconds == {"a": [1.0] * 3, "b": [1.0] * 3}
+
+
+def test_factors_are_medians_of_the_rounds_ratios():
+    seconds = {"ours, fp32": [1.0, 2.0, 1.0], "Trainer, pad to max, fp32": [3.0, 8.0, 2.0]}
+    found = bench.summary("Trainer, pad to max, fp32", seconds, 1e9, 100, 10, torch.device("cpu"))
+    assert found["slower_than"] == {"ours, fp32": {"median": 3.0, "range": [2.0, 4.0]}}
+    assert found["examples_per_s"] == pytest.approx(10 / 3)
+
+
+def test_both_sides_train_and_score_the_same_examples(monkeypatch):
+    pytest.importorskip("accelerate")
+    monkeypatch.setitem(bench.SHAPES, "toy", (1, 32, 2, 500))
+    found = bench.speed("toy", bench.MEAN, 16, 8, 1, torch.device("cpu"), lambda line: None)
+    assert {name.split(",")[0] for name in found["training"]} == {"ours", "Trainer"}
+    assert len([name for name in found["training"] if name.startswith("Trainer")]) == 3
+    assert all(r["seconds"] > 0 for phase in ("training", "inference") for r in found[phase].values())
+    assert 0 < found["data_share"] < 1
+
+
+def test_search_is_measured_against_the_product():
+    found = bench.search_speed(1, queries=20, candidates=500, width=16)
+    assert found["over_product"]["median"] > 0

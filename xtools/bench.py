@@ -1,0 +1,337 @@
+"""`make bench`: this project's fast path against the Hugging Face Trainer, on the same model, examples, device and batch size.
+
+Needs neither `datasets` nor papermill, save for the cell overhead, which is measured where papermill is installed. Every contestant is
+timed once a round, the rounds interleave them, and what counts is the median of the rounds' ratios: the machine's noise hits all alike.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from xtools import batching, encoder, finetuning, scoring, tasks, timing
+from xtools.encoder import Encoder
+from xtools.study import Training
+from xtools.tasks import classification, retrieval
+from xtools.training import Stream, plan_steps, train
+
+MEAN, SPREAD = 37, 0.5  # of XNLI's pairs in XLM-R's sub-words: mean, and standard deviation of the log
+LONGEST = 128
+TASK = tasks.get("xnli")
+SHAPES = {  # layers, hidden, heads, vocabulary
+    "mini": (6, 384, 12, 32_000),
+    "base": (12, 768, 12, 250_002),
+    "large": (24, 1024, 16, 250_002),
+}
+
+
+class Words:
+    """What training and scoring ask of a tokenizer, for examples that are token ids already."""
+
+    pad_token_id, sep_token_id = 1, 2
+
+
+def examples(n: int, vocabulary: int, mean: int, seed: int) -> list[dict]:
+    """Encoded examples of random tokens, lengths log-normal around `mean`, labels random."""
+    rng = random.Random(seed)
+    found = []
+    for i in range(n):
+        length = min(LONGEST if mean < LONGEST else mean, max(6, round(rng.lognormvariate(np.log(mean) - SPREAD**2 / 2, SPREAD))))
+        length = mean if mean >= LONGEST else length
+        ids = [0, *(rng.randrange(5, vocabulary) for _ in range(length - 2)), 2]
+        found.append({"ids": [ids], "row": i, "label": rng.randrange(3), "cut": False})
+    return found
+
+
+def config_for(shape: str, longest: int):
+    """XLM-R's config at a shape, with its dropout and room for `longest` tokens."""
+    layers, hidden, heads, vocabulary = SHAPES[shape]
+    config = encoder.new_config(vocabulary, layers, hidden, heads, max(longest, LONGEST))
+    config.update({"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1, "num_labels": 3})
+    return config
+
+
+def ours(config, device: torch.device, precision: str) -> Encoder:
+    """This project's encoder as a study would load it."""
+    from transformers import XLMRobertaForMaskedLM
+
+    torch.manual_seed(0)
+    config = config.__class__(**config.to_dict())
+    config._attn_implementation = encoder.choose_attention(device)
+    return Encoder(XLMRobertaForMaskedLM(config).to(device), Words(), precision)
+
+
+def our_training(made: Encoder, features: list[dict], batch_size: int) -> float:
+    """Seconds of one epoch of this project's training loop."""
+    head = finetuning.new_head(made, TASK)
+    modules = torch.nn.ModuleDict({"encoder": made.model.base_model, "head": head})
+    stream = finetuning.feature_stream(made, head, TASK, features)
+    settings = Training(learning_rate=1e-5, epochs=1, batch_size=batch_size, max_length=LONGEST)
+    timing.synchronize(made.device)
+    start = time.perf_counter()
+    train(modules, [stream], settings, 0)
+    timing.synchronize(made.device)
+    return time.perf_counter() - start
+
+
+def our_inference(made: Encoder, features: list[dict]) -> float:
+    """Seconds of scoring all examples."""
+    head = finetuning.new_head(made, TASK).eval()
+    made.model.eval()
+    timing.synchronize(made.device)
+    start = time.perf_counter()
+    scoring.forward(made, features, lambda e, batch: classification.decode(head(e.hidden(batch["ids"]), batch), batch, TASK))
+    timing.synchronize(made.device)
+    return time.perf_counter() - start
+
+
+def trainer(config, features: list[dict], batch_size: int, how: str, precision: str):
+    """The Hugging Face Trainer on the same examples: padded to the longest length there can be (as its example scripts do), to the
+    batch's longest, or so with length grouping. Returns (training, inference), functions that give seconds."""
+    from transformers import Trainer, TrainerCallback, TrainingArguments, XLMRobertaForSequenceClassification
+
+    rows = [{"input_ids": f["ids"][0], "labels": f["label"]} for f in features]
+    widest = max(LONGEST, max(len(row["input_ids"]) for row in rows))
+
+    def collate(batch: list[dict]) -> dict:
+        width = widest if how == "pad to max" else max(len(row["input_ids"]) for row in batch)
+        ids = torch.tensor([row["input_ids"] + [1] * (width - len(row["input_ids"])) for row in batch])
+        return {"input_ids": ids, "attention_mask": (ids != 1).long(), "labels": torch.tensor([row["labels"] for row in batch])}
+
+    class Clock(TrainerCallback):
+        def on_train_begin(self, *args, **kwargs):
+            self.start = time.perf_counter()
+
+        def on_train_end(self, *args, **kwargs):
+            self.seconds = time.perf_counter() - self.start
+
+    torch.manual_seed(0)
+    clock = Clock()
+    arguments = TrainingArguments(
+        output_dir=tempfile.mkdtemp(prefix="xtools-bench-"),
+        per_device_train_batch_size=batch_size,
+        per_device_eval_batch_size=batch_size,
+        num_train_epochs=1,
+        learning_rate=1e-5,
+        bf16=precision == "bf16",
+        train_sampling_strategy="group_by_length" if how == "length grouping" else "random",
+        save_strategy="no",
+        logging_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+        use_cpu=not torch.cuda.is_available(),
+    )
+    made = Trainer(XLMRobertaForSequenceClassification(config), arguments, data_collator=collate, train_dataset=rows, callbacks=[clock])
+    made.remove_callback(next((c for c in made.callback_handler.callbacks if type(c).__name__ == "PrinterCallback"), None))
+
+    def training() -> float:
+        with contextlib.redirect_stdout(sys.stderr):
+            made.train()
+        return clock.seconds
+
+    def inference() -> float:
+        start = time.perf_counter()
+        made.predict(rows)
+        return time.perf_counter() - start
+
+    return training, inference
+
+
+def interleaved(contestants: dict, rounds: int, say) -> dict[str, list[float]]:
+    """Seconds of each contestant per round; one round more comes first and is not counted."""
+    seconds = {name: [] for name in contestants}
+    for i in range(rounds + 1):
+        for name, run in contestants.items():
+            spent = run()
+            say(f"{'warm-up' if i == 0 else f'round {i} of {rounds}'}: {name} {spent:.2f} s")
+            if i:
+                seconds[name].append(spent)
+    return seconds
+
+
+def data_share(made: Encoder, features: list[dict], batch_size: int, seconds: float) -> float:
+    """The share of training's wall time that is not forward, backward or optimizer: planning and collating, run alone."""
+    stream = Stream("data", [batching.length(f) for f in features], lambda indices: None)
+    start = time.perf_counter()
+    for _, batch in plan_steps([stream], batch_size, 1, 0):
+        batching.collate([features[i] for i in batch], 1, made.device)
+    return (time.perf_counter() - start) / seconds
+
+
+def matrix_rate(device: torch.device, precision: str, size: int = 2048, seconds: float = 1.0) -> float:
+    """FLOP/s of a large matrix product in a precision: the best of repeated products, the ceiling that utilisation is measured against."""
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
+    best, end = float("inf"), time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        timing.synchronize(device)
+        start = time.perf_counter()
+        _ = a @ b
+        timing.synchronize(device)
+        best = min(best, time.perf_counter() - start)
+    return 2 * size**3 / best
+
+
+def speed(shape: str, mean: int, n: int, batch_size: int, rounds: int, device: torch.device, say) -> dict:
+    """Training and inference, ours in fp32 and in the device's own precision, against the Trainer's three ways of padding in fp32 and
+    (on a GPU) in that precision."""
+    config = config_for(shape, mean)
+    features = examples(n, config.vocab_size, mean, 0)
+    own = encoder.choose_precision("auto", device)
+    precisions = list(dict.fromkeys(["fp32", own])) if device.type == "cpu" else [own]
+    training, inference, encoders = {}, {}, {}
+    for precision in precisions:
+        encoders[precision] = ours(config, device, precision)
+        training[f"ours, {precision}"] = lambda p=precision: our_training(encoders[p], features, batch_size)
+        inference[f"ours, {precision}"] = lambda p=precision: our_inference(encoders[p], features)
+    for how in ("pad to max", "dynamic padding", "length grouping"):
+        training[f"Trainer, {how}, {precisions[0]}"], predict = trainer(config, features, batch_size, how, precisions[0])
+        if how != "length grouping":  # which the Trainer does in training alone
+            inference[f"Trainer, {how}, {precisions[0]}"] = predict
+    forward = sum(timing.flops(config, len(f["ids"][0])) for f in features)
+    tokens = sum(len(f["ids"][0]) for f in features)
+    found = {"shape": shape, "examples": n, "batch_size": batch_size, "mean_length": tokens / n, "rounds": rounds}
+    for phase, contestants, flops in (("training", training, 3 * forward), ("inference", inference, forward)):
+        seconds = interleaved(contestants, rounds, lambda line, phase=phase: say(f"{shape} {phase}, {line}"))
+        found[phase] = {name: summary(name, seconds, flops, tokens, n, device) for name in seconds}
+    fastest = f"ours, {precisions[-1]}"
+    found["data_share"] = data_share(encoders[precisions[-1]], features, batch_size, found["training"][fastest]["seconds"])
+    return found
+
+
+def summary(name: str, seconds: dict[str, list[float]], flops: float, tokens: int, n: int, device: torch.device) -> dict:
+    """Median and range of a contestant's time, its rates, utilisation, and the factors by which ours are faster, round by round."""
+    own, precision = seconds[name], name.rpartition(", ")[2]
+    median = statistics.median(own)
+    ratios = {
+        rival: [a / b for a, b in zip(own, seconds[rival], strict=True)] for rival in seconds if rival.startswith("ours") and rival != name
+    }
+    return {
+        "seconds": median,
+        "range": [min(own), max(own)],
+        "examples_per_s": n / median,
+        "tokens_per_s": tokens / median,
+        "utilisation": flops / median / matrix_rate(device, precision),
+        "slower_than": {rival: {"median": statistics.median(r), "range": [min(r), max(r)]} for rival, r in ratios.items()},
+    }
+
+
+def search_speed(rounds: int, queries: int = 2_000, candidates: int = 100_000, width: int = 768) -> dict:
+    """Exact search for 20 neighbours against the matrix product that it cannot do without, in rounds."""
+    rng = np.random.default_rng(0)
+    q, c = (rng.standard_normal((n, width), dtype=np.float32) for n in (queries, candidates))
+    ratios, seconds = [], []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        retrieval.search(q, c)
+        middle = time.perf_counter()
+        for block in range(0, candidates, 10_000):
+            _ = q @ c[block : block + 10_000].T
+        seconds.append(middle - start)
+        ratios.append((middle - start) / (time.perf_counter() - middle))
+    return {
+        "queries": queries, "candidates": candidates, "width": width, "seconds": statistics.median(seconds),
+        "over_product": {"median": statistics.median(ratios), "range": [min(ratios), max(ratios)]},
+    }  # fmt: skip
+
+
+def cell_overhead(rounds: int) -> dict | None:
+    """Seconds that a cell costs beside its own work, here and with papermill's own command; None without papermill.
+
+    The notebook imports torch and transformers, as every phase does, and does nothing else.
+    """
+    try:
+        import nbformat
+        import papermill  # noqa: F401
+    except ImportError:
+        return None
+    from xtools import grid, warm
+
+    cells = [nbformat.v4.new_code_cell(code) for code in ("", "import torch, transformers\nfrom xtools import study")]
+    cells[0]["metadata"]["tags"] = ["parameters"]
+    kernel = {"name": "python3", "display_name": "Python 3"}
+    found = {"ours": [], "papermill": []}
+    with tempfile.TemporaryDirectory() as folder, grid.cell_server() as address:
+        source = Path(folder, "empty.ipynb")
+        nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), source)
+        for i in range(rounds + 1):
+            start = time.perf_counter()
+            if warm.ask(address, str(source), str(Path(folder, "ours.ipynb"))):
+                return None
+            middle = time.perf_counter()
+            command = [sys.executable, "-m", "papermill", str(source), str(Path(folder, "out.ipynb"))]
+            subprocess.run(command, check=True, capture_output=True, env=os.environ | {"PYTHONPATH": str(grid.ROOT)})
+            if i:
+                found["ours"].append(middle - start)
+                found["papermill"].append(time.perf_counter() - middle)
+    return {name: {"median": statistics.median(s), "range": [min(s), max(s)]} for name, s in found.items()}
+
+
+def table(result: dict) -> Table:
+    """The result for people."""
+    shown = Table("", "", "examples/s", "tokens/s", "utilisation", "ours is faster by", title=result["machine"])
+    for run in result["runs"]:
+        for phase in ("training", "inference"):
+            for name, r in run[phase].items():
+                factors = [f"{v['median']:.2f} ({k.removeprefix('ours, ')})" for k, v in r["slower_than"].items()]
+                shown.add_row(
+                    f"{run['shape']}, {run['mean_length']:.0f} tokens, {phase}", name, f"{r['examples_per_s']:.1f}",
+                    f"{r['tokens_per_s']:,.0f}", f"{r['utilisation']:.0%}", ", ".join(factors) if not name.startswith("ours") else "",
+                )  # fmt: skip
+    return shown
+
+
+def main(words: list[str] | None = None) -> int:
+    """Measure, print the table, write results/bench-<device>.json."""
+    from xtools import records
+
+    parser = argparse.ArgumentParser(prog="xtools.bench", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--examples", type=int, default=256)
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=None)
+    parser.add_argument("--lengths", nargs="+", type=int, default=[MEAN])
+    parser.add_argument("--output", type=Path, default=None)
+    asked = parser.parse_args(words)
+    device = encoder.choose_device("auto")
+    machine = records.machine()
+    result = {
+        "machine": f"{machine['gpu'] or machine['cpu']}, {torch.get_num_threads()} threads, torch {torch.__version__}",
+        "commit": records.commit(),
+    }
+    shapes = asked.shapes or (["mini"] if device.type == "cpu" else ["base", "large"])
+    console = Console(stderr=True)
+    result["runs"] = [
+        speed(shape, mean, asked.examples, asked.batch_size, asked.rounds, device, console.print)
+        for shape in shapes
+        for mean in asked.lengths
+    ]
+    result["search"] = search_speed(asked.rounds)
+    result["cell"] = cell_overhead(asked.rounds)
+    Console(width=160).print(table(result))
+    found = result["search"]["over_product"]
+    print(f"search: {found['median']:.2f} times the time of the matrix product alone")
+    print(f"data work: {result['runs'][0]['data_share']:.1%} of training's time")
+    if result["cell"]:
+        print("cell: " + ", ".join(f"{name} {value['median']:.2f} s" for name, value in result["cell"].items()))
+    path = asked.output or records.ROOT / "results" / f"bench-{'gpu' if device.type == 'cuda' else 'cpu'}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    print(f"written: {path}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
