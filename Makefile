@@ -11,7 +11,7 @@ RUN = .venv/bin/python -m xtools
 OPTIONS = $(PROFILE) $(if $(CORES),--cores $(CORES)) $(if $(ENGINE),--engine "$(ENGINE)")
 
 .DEFAULT_GOAL := help
-.PHONY: help study timing report plan fetch submission score bench backbones calibrate lab test lint lock clean
+.PHONY: help study timing report plan fetch site submission score bench backbones calibrate lab test lint lock clean
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -38,6 +38,9 @@ plan: .venv/lock ## show a study's cells, downloads, disk, FLOPs and hours, for 
 
 fetch: .venv/lock ## download everything a study needs, to run it offline afterwards
 	@$(RUN) fetch $(OPTIONS)
+
+site: .venv/lock ## an index page of a study's report and every executed notebook, to read offline
+	@$(RUN) site $(OPTIONS)
 
 submission: .venv/lock ## write a study's predictions in XTREME's layout
 	@$(RUN) submission $(OPTIONS)

@@ -69,3 +69,12 @@ def test_bf16_is_close_to_fp32(tiny):
     full = tiny.hidden(ids)
     tiny.precision = "bf16"
     assert torch.allclose(full, tiny.hidden(ids), atol=0.1)
+
+
+def test_a_half_downloaded_encoder_is_told(tiny, tmp_path):
+    encoders.save(tiny, tmp_path)
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(Problem, match="cannot be loaded") as error:
+        encoders.load(str(tmp_path))
+    assert "downloaded whole" in str(error.value) and "\n" not in str(error.value)

@@ -189,3 +189,22 @@ def test_a_checkpoint_of_other_parameters_is_not_resumed(tmp_path, monkeypatch):
             cells.execute(cell, fingerprint)
         assert (cell.folder / "checkpoint.safetensors").exists() == kept
         assert (cell.folder / "failed.txt").read_text() == "stopped\n"
+
+
+def test_the_site_links_the_report_and_every_notebook(micro):
+    project, _ = micro
+    done = project.run("site", "micro")
+    assert done.returncode == 0 and done.stdout.strip() == "index: runs/micro/index.html", done.stderr
+    folder = project.folder / "runs/micro"
+    links = re.findall(r'href="([^"]+)"', (folder / "index.html").read_text())
+    assert len(links) == 11 and all((folder / link).exists() for link in links)
+    project.write_study("siteless", seeds=[9])
+    done = project.run("site", "siteless")
+    assert done.returncode == 2 and "no report yet" in done.stderr
+
+
+def test_timing_alone_runs_no_other_phase(project):
+    project.write_study("clock", seeds=[0], recipes=["none", "mnli"], targets=["xnli"], timing={"examples": 6, "repetitions": 2})
+    done = project.run("timing", "clock")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert set(project.records("clock")) == {"backbone-tiny-s0", "timing-tiny-r0", "timing-tiny-r1"}

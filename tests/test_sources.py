@@ -291,6 +291,22 @@ def test_every_kind_of_file_says_in_one_line_that_there_is_no_network(name):
     assert "\n" not in str(error.value) and "cannot be loaded" in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (FileNotFoundError("Dataset 'x/y' is a gated dataset on the Hub."), "accept its terms on its page and log in"),
+        (FileNotFoundError("401 Client Error. Repository Not Found"), "accept its terms on its page and log in"),
+        (ConnectionError("Couldn't reach 'x/y' on the Hub (OfflineModeIsEnabled)"), "make fetch PROFILE=<study>"),
+        (FileNotFoundError("Dataset 'x/y' doesn't exist on the Hub"), "is it still there under this name?"),
+    ],
+)
+def test_what_to_do_about_a_data_set_that_cannot_be_loaded(error, advice):
+    from xtools.sources import hub
+
+    told = str(hub._unreadable(tasks.get("mnli").parts("train")[0], "en", error))
+    assert told.startswith("nyu-mll/glue (mnli, train): cannot be loaded") and advice in told and "\n" not in told
+
+
 # ---------------------------------------------------------------- the mirror's real rows
 
 

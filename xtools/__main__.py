@@ -20,6 +20,7 @@ def main(words: list[str] | None = None) -> int:
         ("fetch", "download everything a study needs"),
         ("plan", "show the cells, downloads, disk and compute of a study, running nothing"),
         ("backbones", "make the published backbones of a study that are missing or of another world"),
+        ("site", "write an index page of the report and every executed notebook"),
         ("submission", "write the predictions of a study in XTREME's layout"),
         ("calibrate", "sweep task sizes on the published backbones and print the table"),
     ):
@@ -79,6 +80,10 @@ def run(asked: argparse.Namespace) -> int:
 
         files = submission.write(loaded)
         print(f"{len(files)} files in runs/{loaded.name}/submission")
+    if asked.command == "site":
+        from xtools import notebooks
+
+        print(f"index: {notebooks.site(loaded).relative_to(study.ROOT)}")
     if asked.command == "fetch":
         from xtools import fetch
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 import yaml
+from safetensors import SafetensorError
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer, PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaForMaskedLM
 from transformers.utils import logging
@@ -217,10 +218,10 @@ def load(where: str, revision: str | None = None, tokenizer: str | None = None) 
         model = AutoModelForMaskedLM.from_pretrained(
             where, revision=revision, use_safetensors=True, dtype=torch.float32, attn_implementation=attention
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         first = str(error).strip().splitlines()[0]
         raise Problem(
-            f"backbone {where}: cannot be loaded ({first}); is the name right, and is it downloaded or the Hub reachable?"
+            f"backbone {where}: cannot be loaded ({first}); is the name right, is it downloaded whole, or the Hub reachable? (make fetch)"
         ) from error
     return Encoder(model, words)
 

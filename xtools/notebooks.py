@@ -170,8 +170,37 @@ def page(executed: Path, output: Path, title: str, code: bool = True) -> None:
     clean = clean.replace("<table", '<div class="wide"><table').replace("</table>", "</table></div>")
     highlight = HtmlFormatter().get_style_defs(".highlight") if code else ""
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>{html.escape(title)}</title>'
+    _write(output, f'<!doctype html>\n<html lang="en"><head>{head}<style>{STYLE}{highlight}</style></head><body>{clean}</body></html>\n')
+
+
+def _write(output: Path, text: str) -> None:
+    """Write beside `output` and rename onto it."""
     partial = output.with_name(output.name + ".partial")
-    partial.write_text(
-        f'<!doctype html>\n<html lang="en"><head>{head}<style>{STYLE}{highlight}</style></head><body>{clean}</body></html>\n'
-    )
+    partial.write_text(text)
     partial.replace(output)
+
+
+def site(study) -> Path:
+    """An index page of a study, runs/<study>/index.html: its report, and every executed notebook by backbone and recipe.
+
+    Links are relative, so that the folder can be read offline and moved. Raises Problem when the study has no report yet.
+    """
+    report = study.folder / "report.html"
+    if not report.exists():
+        raise Problem(f"{study.name}: no report yet; run make study PROFILE={study.name} first")
+    rows: dict[tuple, list[str]] = {}
+    for cell in study.cells():
+        page = cell.folder / "notebook.html"
+        if page.exists():
+            what = {"target": cell.target, "timing": "repetition"}.get(cell.phase, cell.phase)
+            link = f'<a href="{page.relative_to(study.folder)}">{html.escape(what)} {cell.seed}</a>'
+            rows.setdefault((cell.backbone, cell.recipe or ("timing" if cell.phase == "timing" else "pretrained")), []).append(link)
+    body = "".join(
+        f"<tr><td>{html.escape(b)}</td><td>{html.escape(r)}</td><td>{', '.join(links)}</td></tr>" for (b, r), links in rows.items()
+    )
+    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>{html.escape(study.name)}</title>'
+    table = f"<table><caption>Executed notebooks, with their seeds</caption><thead><tr><th>backbone</th><th>recipe</th><th>notebooks</th></tr></thead><tbody>{body}</tbody></table>"
+    text = f'<h1>{html.escape(study.title)}</h1><p class="lead"><a href="report.html">The report</a></p><div class="wide">{table}</div>'
+    output = study.folder / "index.html"
+    _write(output, f'<!doctype html>\n<html lang="en"><head>{head}<style>{STYLE}</style></head><body>{text}</body></html>\n')
+    return output

@@ -78,10 +78,10 @@ def _dataset(source: Source, part: Hub, language: str) -> datasets.Dataset:
 
 def _unreadable(part: Hub, language: str, error: Exception) -> Problem:
     """What to do about a data set that cannot be loaded: log in, fetch, or correct its name."""
-    text = f"{type(error).__name__} {error}"
-    if "Gated" in text or "401" in text or "403" in text:
+    text = f"{type(error).__name__} {error}".lower()
+    if "gated" in text or "401" in text or "403" in text:
         advice = "it is gated or private: accept its terms on its page and log in with `hf auth login`"
-    elif isinstance(error, ConnectionError) or "offline" in text.lower() or "reach" in text or "connect" in text.lower():
+    elif isinstance(error, ConnectionError) or "offline" in text or "reach" in text or "connect" in text.lower():
         advice = f"the Hub cannot be reached and it is not in the cache; {OFFLINE}"
     else:
         advice = "is it still there under this name?"
