@@ -29,7 +29,7 @@ from xtools import cells, plots, targets, timing
 
 run = cells.start(study, "timing", backbone, seed=seed, folder=folder)
 settings = cells.threads(run.study.timing)
-encoder = run.load_encoder()
+encoder = run.load_encoder().exact()  # as scoring runs; other precisions are among the variants
 features = targets.timing_features(encoder, run.study)
 exact = timing.exact(encoder, features)
 print(f"{run.study.title}: {backbone}, {settings.weights} weights, tokenizer {run.tokenizer}, {encoder.precision} on {encoder.device}")

@@ -31,8 +31,8 @@ def batches(encoder: Encoder, features: list[dict], budget: int | None = None):
 
 
 def predict(encoder: Encoder, head: torch.nn.Module, task: Task, rows: list[dict], max_length: int) -> tuple[list, int]:
-    """One prediction per row, and how many rows were cut to fit."""
-    form = format_of(task)
+    """One prediction per row, in fp32, and how many rows were cut to fit."""
+    form, encoder = format_of(task), encoder.exact()
     features = form.encode(rows, encoder.tokenizer, task, max_length)
 
     def output(encoder, batch):
@@ -51,6 +51,7 @@ def evaluate(encoder: Encoder, head: torch.nn.Module, task: Task, rows: list[dic
 @torch.inference_mode()
 def embed(encoder: Encoder, task: Task, rows: list[dict], layers: list[int], pooling: str, max_length: int) -> np.ndarray:
     """Sentence vectors [layers, rows, hidden] of the rows' text, `ENCODED` rows at a time: a million candidates do not fit as tokens."""
+    encoder = encoder.exact()
     found = np.empty((len(layers), len(rows), encoder.config.hidden_size), dtype=np.float32)
     for start in range(0, len(rows), ENCODED):
         chunk = [{"text": row["text"]} for row in rows[start : start + ENCODED]]
