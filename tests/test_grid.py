@@ -207,4 +207,4 @@ def test_timing_alone_runs_no_other_phase(project):
     project.write_study("clock", seeds=[0], recipes=["none", "mnli"], targets=["xnli"], timing={"examples": 6, "repetitions": 2})
     done = project.run("timing", "clock")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert set(project.records("clock")) == {"backbone-tiny-s0", "timing-tiny-r0", "timing-tiny-r1"}
+    assert set(project.records("clock")) == {"backbone-tiny-s0", "timing-tiny-r0", "timing-tiny-r1", "report"}
