@@ -205,7 +205,9 @@ def timing_frame(study: Study) -> pd.DataFrame:
                 "J per example": "–" if np.isnan(joules) else f"{joules:.3g}",
                 "repetitions": len(own),
                 "weights": own.weights.iloc[0] + ("" if own.tokenizer.iloc[0] == "its own" else f", tokenizer {own.tokenizer.iloc[0]}"),
-                "doubts": "; ".join(dict.fromkeys(filter(None, own.doubts))) or "none",
+                "doubts": f"{(own.doubts != '').sum()} of {len(own)} repetitions, such as: {max(own.doubts)}"
+                if any(own.doubts)
+                else "none",
             }
         )
     return pd.DataFrame(rows)
