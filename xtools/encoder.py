@@ -71,16 +71,15 @@ class Encoder:
             raise ValueError(f"variant {name}: not <fp32, bf16 or int8>/<eager or sdpa>[/compiled]")
         if precision == "int8" and self.device.type != "cpu":
             raise ValueError("int8: dynamic quantization runs on a CPU alone")
-        model = copy.deepcopy(self.model)
-        model.set_attn_implementation(attention)
-        body = model.base_model
+        body = copy.deepcopy(self.model.base_model)
+        body.set_attn_implementation(attention)
         if precision == "int8":
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # torch points to another package for this
-                body = torch.ao.quantization.quantize_dynamic(body, {torch.nn.Linear}, dtype=torch.qint8)
+                body = torch.ao.quantization.quantize_dynamic(body, {torch.nn.Linear}, dtype=torch.qint8, inplace=True)
         if rest == ["compiled"]:
             body = torch.compile(body, dynamic=True)
-        return Encoder(model, self.tokenizer, "bf16" if precision == "bf16" else "fp32", body)
+        return Encoder(self.model, self.tokenizer, "bf16" if precision == "bf16" else "fp32", body)
 
     def inputs(self, ids: torch.Tensor) -> dict:
         """What the model is called with: ids, the mask of what is not padding, and segments where the architecture knows them.
