@@ -106,7 +106,7 @@ cost = report.cost_frame(run.study, table)
 plots.score_against_latency(cost, run.study.name) if len(cost) else print("no timing record, or no complete average, yet")
 
 # %% [markdown]
-# Each repetition is a process of its own and the backbones take turns; latency has its 95% interval over repetitions and its coefficient
+# Each repetition is a process of its own with the machine to itself; latency has its 95% interval over repetitions and its coefficient
 # of variation. What made a measurement doubtful stands beside it.
 
 # %%
