@@ -15,7 +15,7 @@ from rich.table import Table
 from xtools import encoder, records, sources, targets, tasks, timing
 from xtools.problems import Problem, nearest
 from xtools.study import Backbone, Recipe, Study, Training
-from xtools.tasks import Task, format_of
+from xtools.tasks import Task, format_of, retrieval
 
 SAMPLE = 100  # rows of a task that are encoded to see how long they are
 UNSTATED = 1_000  # rows of a split whose published size is not known
@@ -154,7 +154,7 @@ def _size(study: Study, task: Task, split: str, language: str, cap: int | None, 
         return cap or 0
     known = [part.expected(language) for part in task.parts(split, language)] if split in task.hub else [0]
     if task.name == "bucc2018":  # its one row holds whole corpora
-        known = [{"de": 399_337, "fr": 369_810, "ru": 558_401, "zh": 88_860}.get(language, UNSTATED)]
+        known = [retrieval.BUCC_ENGLISH[language]]
     if None in known:
         notes.add(f"{task.name} {split}")
     n = sum(UNSTATED if size is None else size for size in known)

@@ -13,7 +13,7 @@ from xtools.problems import Problem
 from xtools.sources import hub
 from xtools.study import Recipe, Study
 
-FILES = ["*.safetensors", "*.json", "*.model", "*.txt"]  # of an encoder: weights in safetensors alone
+FILES = ["*.json", "*.model", "*.txt"]  # config and tokenizer; of weights, safetensors alone
 
 
 def wanted(study: Study) -> list[tuple]:
@@ -34,7 +34,7 @@ def run(study: Study) -> int:
     for entry in study.backbones.values():
         for where in filter(None, (entry.load, entry.tokenizer)):
             if not encoder.is_local(where.format(seed=study.seeds[0])):
-                missing += _encoder(where, entry.revision if where == entry.load else None)
+                missing += _encoder(where, entry.revision if where == entry.load else None, weights=where == entry.load)
     if study.source != "microworld":
         missing += _data(study)
     for line in missing:
@@ -46,15 +46,17 @@ def run(study: Study) -> int:
     return 0
 
 
-def _encoder(where: str, revision: str | None) -> list[str]:
-    """Fetch an encoder's weights, config and tokenizer; the problem, if there is one."""
+def _encoder(where: str, revision: str | None, weights: bool) -> list[str]:
+    """Fetch an encoder's config and tokenizer, and its weights where they are wanted; the problem, if there is one."""
     try:
-        folder = huggingface_hub.snapshot_download(where, revision=revision, allow_patterns=FILES)
+        folder = huggingface_hub.snapshot_download(
+            where, revision=revision, allow_patterns=[*FILES, *(["*.safetensors"] if weights else [])]
+        )
     except (OSError, ValueError, huggingface_hub.errors.HfHubHTTPError) as error:
         return [f"backbone {where}: cannot be fetched ({' '.join(str(error).split())[:200]})"]
     files = [path for path in Path(folder).rglob("*") if path.is_file()]
-    if not any(path.suffix == ".safetensors" for path in files) and not revision:
-        print(f"backbone {where}: has no safetensors at this revision; only its tokenizer and config were fetched")
+    if weights and not any(path.suffix == ".safetensors" for path in files):
+        return [f"backbone {where}: has no safetensors; give the `revision` of its page that does (often refs/pr/<n>), or leave it out"]
     print(f"backbone {where}: {size(sum(path.stat().st_size for path in files))}")
     return []
 
@@ -76,9 +78,22 @@ def _data(study: Study) -> list[str]:
     for recipe in map(Recipe.parse, study.recipes):
         if recipe.translated:
             missing += _translations(study, recipe)
+        if recipe.mlm and study.source == "hub":
+            missing += _wikipedia(study)
     for repo, files in sizes.items():
         print(f"data {repo}: {size(sum(Path(f).stat().st_size for f in files)) if files else 'files, read'}")
     return list(dict.fromkeys(missing))
+
+
+def _wikipedia(study: Study) -> list[str]:
+    """Read an article of every language that a `+mlm` recipe goes on with; the problems."""
+    missing = []
+    for language in study.all_languages():
+        try:
+            hub.wikipedia(language, 1)
+        except Problem as problem:
+            missing.append(str(problem))
+    return missing
 
 
 def _translations(study: Study, recipe: Recipe) -> list[str]:

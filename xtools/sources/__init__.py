@@ -62,17 +62,21 @@ def translated(source: Source, task: Task, language: str, n: int | None) -> list
 
 
 def retrieval(source: Source, task: Task, languages: list[str], n: int | None) -> tuple[dict[str, list[dict]], dict[str, list[dict]]]:
-    """Queries and candidates of a retrieval target, each per language; a pool of all languages is the same list under each of them."""
-    queries = {language: rows(source, task, "test", language, n) for language in languages}
+    """Queries and candidates of a retrieval target, each per language; a pool of all languages is the same list under each of them.
+
+    `n` caps the queries alone: a search among fewer candidates is another task, and mining needs both corpora whole. The microworld
+    makes the candidates of its `n` queries.
+    """
+    made = source.root == "microworld"
+    queries = {language: rows(source, task, "test", language, n if made or task.metric != "f1" else None) for language in languages}
+    cap = n if made else None
     if not task.pooled:
-        return queries, {language: rows(source, task, "candidates", language, n) for language in languages}
+        return queries, {language: rows(source, task, "candidates", language, cap) for language in languages}
     pool = []
-    for language in languages if source.root == "microworld" or "{lang}" in task.parts("candidates")[0].config else languages[:1]:
+    for language in languages if "{lang}" in task.parts("candidates")[0].config else languages[:1]:
+        found = read(source, task, "candidates", language, cap)
         # One question's candidates in different languages have one id, so the language goes before it.
-        pool += [
-            row | {"id": f"{language}:{row['id']}" if "answers" in row else row["id"]}
-            for row in read(source, task, "candidates", language, n)
-        ]
+        pool += [row | {"id": f"{language}:{row['id']}" if "answers" in row else row["id"]} for row in found]
     answers: dict[str, list[str]] = {}
     for candidate in pool:
         for question in candidate.get("answers", ()):

@@ -165,10 +165,9 @@ def _of_language(row: dict, name: str) -> bool:
 
 def _tatoeba_parts(which: int) -> tuple[Hub, Hub]:
     columns = _tatoeba("source_sentence", "target_sentence"), _tatoeba("sentence1", "sentence2")
-    repo, revision = "mteb/tatoeba-bitext-mining", "69e8f12d"
     return (
         Hub("google/xtreme", "tatoeba.{lang}", "validation", columns[0][which], TATOEBA_NAMES, TATOEBA_ROWS, tuple(TATOEBA_NAMES)),
-        Hub(repo, "default", "test", columns[1][which], TATOEBA_EXTRA, 88_877, tuple(TATOEBA_EXTRA), _of_language, revision),
+        Hub("mteb/tatoeba-bitext-mining", "default", "test", columns[1][which], TATOEBA_EXTRA, 88_877, tuple(TATOEBA_EXTRA), _of_language),
     )
 
 
@@ -186,7 +185,8 @@ def _bucc_candidates(row: dict) -> list[dict]:
 
 
 BUCC = ("mteb/BUCC", "{lang}-en", "test")  # the whole corpora, distractors included; google/xtreme has the gold pairs only
-BUCC_LANGUAGES = ("de", "fr", "ru", "zh")
+BUCC_REVISION = "414572247440f0ccacf7eb0bb70a31533a0e5443"
+BUCC_ENGLISH = {"de": 399_337, "fr": 369_810, "ru": 558_401, "zh": 88_860}  # English sentences beside each language's
 
 
 def sentences(context: str, breaks: list | None = None) -> list[tuple[int, int]]:
@@ -292,8 +292,11 @@ TASKS = [
         "retrieval",
         "f1",
         "mining",
-        {"test": Hub(*BUCC, _bucc_queries, rows=1), "candidates": Hub(*BUCC, _bucc_candidates, rows=1)},
-        languages=BUCC_LANGUAGES,
+        {
+            "test": Hub(*BUCC, _bucc_queries, rows=1, revision=BUCC_REVISION),
+            "candidates": Hub(*BUCC, _bucc_candidates, rows=1, revision=BUCC_REVISION),
+        },
+        languages=tuple(BUCC_ENGLISH),
     ),
     Task(
         "lareqa",
