@@ -1,7 +1,5 @@
 """Published architectures, built from their shapes with random weights: every format trains two steps and scores a batch."""
 
-import gc
-
 import pytest
 import torch
 from transformers import AutoModelForMaskedLM
@@ -38,21 +36,11 @@ def every_format_works(made: Encoder):
             assert len(predictions) == 4 and 0 <= scores[task.metric] <= 100
 
 
-def test_xlmr_base(tokenizer):
-    made = build("FacebookAI/xlm-roberta-base", tokenizer)
-    assert sum(p.numel() for p in made.model.parameters()) == pytest.approx(278e6, rel=0.01)
+@pytest.mark.parametrize(("size", "millions"), [("base", 278), pytest.param("large", 560, marks=pytest.mark.slow)])
+def test_xlmr_at_its_real_size(size, millions, tokenizer):
+    made = build(f"FacebookAI/xlm-roberta-{size}", tokenizer)
+    assert sum(p.numel() for p in made.model.parameters()) == pytest.approx(millions * 1e6, rel=0.01)
     every_format_works(made)
-    del made
-    gc.collect()
-
-
-@pytest.mark.slow
-def test_xlmr_large(tokenizer):
-    made = build("FacebookAI/xlm-roberta-large", tokenizer)
-    assert sum(p.numel() for p in made.model.parameters()) == pytest.approx(560e6, rel=0.01)
-    every_format_works(made)
-    del made
-    gc.collect()
 
 
 SMALLER = {

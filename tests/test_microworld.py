@@ -127,7 +127,7 @@ def test_names_are_shared_by_two_entities_and_every_mention_has_its_own():
     source, task = Source("microworld"), tasks.get("mewslix")
     queries, candidates = sources.retrieval(source, task, ["qaa", "qac"], 60)
     pool = {c["id"]: c["text"] for c in candidates["qaa"]}
-    assert len(pool) == microworld.N_ENTITIES
+    assert len(pool) == len(candidates["qaa"]) == microworld.N_ENTITIES, "each entity once, however many languages"
     assert all(q["gold"][0] in pool and "{ " in q["text"] for q in queries["qac"])
     assert [q["gold"] for q in queries["qaa"]] == [q["gold"] for q in queries["qac"]], "the same facts in every language"
 

@@ -9,8 +9,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from safetensors.torch import load_model as load_file
-from safetensors.torch import save_model
+from safetensors.torch import load_model, save_model
 
 from xtools import encoder, study
 from xtools.problems import Problem
@@ -64,7 +63,7 @@ class Run:
         """Restore the head of the model that this cell shares with another target; False where it shares none."""
         shared = self.study.serves(self.cell.target)
         if shared:
-            load_file(head, self.study.upstream(self.cell).folder / "head.safetensors")
+            load_model(head, self.study.upstream(self.cell).folder / "head.safetensors")
         return bool(shared)
 
     def save(self, result: dict, predictions: dict | None = None, rows: dict | None = None) -> None:
