@@ -13,8 +13,9 @@ import pytest
 import torch
 
 from xtools import encoder as encoders
+from xtools.settings import Training
 from xtools.sources import world
-from xtools.study import ROOT, Training
+from xtools.study import ROOT
 
 torch.set_num_threads(1)
 

@@ -6,8 +6,8 @@ from transformers import AutoModelForMaskedLM
 
 from xtools import encoder, finetuning, scoring, sources, tasks
 from xtools.encoder import Encoder
+from xtools.settings import Training
 from xtools.sources import Source
-from xtools.study import Training
 
 WORLD = Source("microworld")
 FORMATS = {"classification": "xnli", "choice": "xcopa", "tagging": "panx", "span": "xquad", "retrieval": "lareqa"}

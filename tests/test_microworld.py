@@ -5,7 +5,7 @@ from sklearn.model_selection import cross_val_score
 
 from xtools import sources, tasks
 from xtools.problems import Problem
-from xtools.sources import Source, microworld, world
+from xtools.sources import Source, microworld, world, world_examples, world_retrieval
 
 LABELLED = {
     "nli": 3, "nli_plus": 3, "duplicates": 2, "paraphrases": 2, "continuation": 4, "causes": 2, "social": 3, "usual_place": 4, "usual_object": 5,
@@ -73,7 +73,7 @@ def test_several_hundred_supertags_occur_and_all_are_named():
     rows = microworld.rows("supertags", "train", world.SOURCE, 3000)
     seen = {tag for row in rows for tag in row["tags"]}
     assert 200 < len(seen) < 1000
-    assert seen <= set(microworld.supertag_names())
+    assert seen <= set(world_examples.supertag_names())
     words = {}
     for row in rows:
         for word, tag in zip(row["words"], row["tags"], strict=True):
@@ -127,7 +127,7 @@ def test_names_are_shared_by_two_entities_and_every_mention_has_its_own():
     source, task = Source("microworld"), tasks.get("mewslix")
     queries, candidates = sources.retrieval(source, task, ["qaa", "qac"], 60)
     pool = {c["id"]: c["text"] for c in candidates["qaa"]}
-    assert len(pool) == len(candidates["qaa"]) == microworld.N_ENTITIES, "each entity once, however many languages"
+    assert len(pool) == len(candidates["qaa"]) == world_retrieval.N_ENTITIES, "each entity once, however many languages"
     assert all(q["gold"][0] in pool and "{ " in q["text"] for q in queries["qac"])
     assert [q["gold"] for q in queries["qaa"]] == [q["gold"] for q in queries["qac"]], "the same facts in every language"
 
@@ -135,7 +135,7 @@ def test_names_are_shared_by_two_entities_and_every_mention_has_its_own():
 # ---------------------------------------------------------------- translation
 
 
-@pytest.mark.parametrize("maker", microworld.MAKERS)
+@pytest.mark.parametrize("maker", world_examples.MAKERS)
 def test_translations_keep_their_labels_and_change_the_share_of_words_that_is_asked(maker):
     exact, noisy = microworld.rows(maker, "train", "qab", 60), microworld.translated(maker, "qab", 60, 0.2)
     assert microworld.translated(maker, "qab", 60, 0.0) == exact

@@ -1,8 +1,8 @@
 import torch
 
 from xtools import pretraining
+from xtools.settings import Pretraining
 from xtools.sources import world
-from xtools.study import Pretraining
 
 
 def test_masking_takes_the_stated_share_and_no_special_token(tokenizer):

@@ -2,8 +2,12 @@
 
 import io
 import json
+import os
+import subprocess
+import sys
 import tarfile
 
+import datasets
 import pytest
 from datasets import ClassLabel, Features, Value
 
@@ -354,3 +358,18 @@ def _nothing_is_lost(form, rows, task, tokenizer):
     else:
         short = {i for i, r in enumerate(rows) if len(tokenizer(r["answers"]["text"][0], add_special_tokens=False)["input_ids"]) <= 20}
         assert short <= {f["row"] for f in features if f["start"] or f["end"]}
+
+
+def test_wikipedia_that_was_fetched_is_found_offline(tmp_path):
+    snapshot = tmp_path / "hub/datasets--wikimedia--wikipedia/snapshots/0"
+    refs = tmp_path / "hub/datasets--wikimedia--wikipedia/refs"
+    (snapshot / "20231101.sw").mkdir(parents=True), refs.mkdir()
+    (refs / "main").write_text("0")
+    articles = [{"text": f"makala {i}"} for i in range(3)]
+    datasets.Dataset.from_list(articles).to_parquet(snapshot / "20231101.sw/train-00000-of-00001.parquet")
+    code = "from xtools.sources import hub\nprint(hub.wikipedia('sw', 2))\nhub.wikipedia('yo', 2)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | {"HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == "['makala 0', 'makala 1']", done.stderr
+    assert "wikimedia/wikipedia (20231101.yo): not in the cache" in done.stderr and "make fetch" in done.stderr

@@ -7,7 +7,7 @@ from transformers import AutoModelForMaskedLM
 from xtools import encoder as encoders
 from xtools import timing
 from xtools.scoring import forward
-from xtools.study import Timing
+from xtools.settings import Timing
 
 
 @pytest.mark.parametrize("tokens", [16, 64, 128, 512])

@@ -8,13 +8,14 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from xtools import encoder, pretraining, sources, tasks
+from xtools import encoder, multimodal, pretraining, sources, tasks
 from xtools.encoder import Encoder
 from xtools.problems import Problem
-from xtools.sources import world
+from xtools.sources import pictures, world
 from xtools.study import ROOT, Study
 
 CARD = "card.json"
+HELD_OUT = 100  # captions per language with which a multimodal encoder is tried
 
 
 def published(study: Study, backbone: str, seed: int) -> Encoder:
@@ -54,7 +55,10 @@ def make(study: Study, backbone: str, seed: int, checkpoint: Path | None = None)
     made = encoder.create(tokenizer, entry.layers, entry.hidden, entry.heads, settings.max_length, seed)
     made.precision = encoder.choose_precision(study.precision, made.device)
     made.model.to(encoder.choose_device(study.device))
-    result = pretraining.pretrain(made, documents, settings, seed, checkpoint)
+    captions, tower = [], None
+    if entry.pictures:
+        captions, tower = pictures.captions(seed, settings.captions), multimodal.new_tower(made, seed)
+    result = pretraining.pretrain(made, documents, settings, seed, checkpoint, captions, tower)
     card = {
         "world": world.fingerprint() if study.source == "microworld" else None,
         "seed": seed,
@@ -66,6 +70,9 @@ def make(study: Study, backbone: str, seed: int, checkpoint: Path | None = None)
         "precision": made.precision,
         "curve": {key: result[key] for key in ("steps", "step", "loss")},
     }
+    if tower:
+        held_out = pictures.parallel("held out", HELD_OUT)
+        card |= {"captions": len(captions), "pictures_found": multimodal.found(made.exact(), tower, held_out)}
     return made, card
 
 

@@ -23,7 +23,7 @@ from rich.table import Table
 
 from xtools import batching, encoder, finetuning, scoring, tasks, timing
 from xtools.encoder import Encoder
-from xtools.study import Training
+from xtools.settings import Training
 from xtools.tasks import classification, retrieval
 from xtools.training import Stream, plan_steps, train
 
@@ -44,15 +44,15 @@ class Words:
 
 
 def examples(n: int, vocabulary: int, mean: int, seed: int) -> list[dict]:
-    """Encoded examples of random tokens, lengths log-normal around `mean`, labels random."""
+    """Encoded examples of random tokens with random labels: lengths log-normal around `mean` and cut at `LONGEST`; from there on all alike."""
     rng = random.Random(seed)
-    found = []
-    for i in range(n):
-        length = min(LONGEST if mean < LONGEST else mean, max(6, round(rng.lognormvariate(np.log(mean) - SPREAD**2 / 2, SPREAD))))
-        length = mean if mean >= LONGEST else length
-        ids = [0, *(rng.randrange(5, vocabulary) for _ in range(length - 2)), 2]
-        found.append({"ids": [ids], "row": i, "label": rng.randrange(3), "cut": False})
-    return found
+    lengths = [
+        mean if mean >= LONGEST else min(LONGEST, max(6, round(mean * rng.lognormvariate(-(SPREAD**2) / 2, SPREAD)))) for _ in range(n)
+    ]
+    return [
+        {"ids": [[0, *rng.choices(range(5, vocabulary), k=k - 2), 2]], "row": i, "label": rng.randrange(3), "cut": False}
+        for i, k in enumerate(lengths)
+    ]
 
 
 def config_for(shape: str, longest: int):
@@ -170,23 +170,9 @@ def data_share(made: Encoder, features: list[dict], batch_size: int, seconds: fl
     return (time.perf_counter() - start) / seconds
 
 
-def matrix_rate(device: torch.device, precision: str, size: int = 2048, seconds: float = 1.0) -> float:
-    """FLOP/s of a large matrix product in a precision: the best of repeated products, the ceiling that utilisation is measured against."""
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
-    best, end = float("inf"), time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        timing.synchronize(device)
-        start = time.perf_counter()
-        _ = a @ b
-        timing.synchronize(device)
-        best = min(best, time.perf_counter() - start)
-    return 2 * size**3 / best
-
-
 def speed(shape: str, mean: int, n: int, batch_size: int, rounds: int, device: torch.device, say) -> dict:
-    """Training and inference, ours in fp32 and in the device's own precision, against the Trainer's three ways of padding in fp32 and
-    (on a GPU) in that precision."""
+    """Training and inference against the Trainer's three ways of padding, all in fp32 on a CPU and bf16 on a GPU; and on a CPU our training
+    in the precision that a study chooses there too (scoring is always fp32 in a study)."""
     config = config_for(shape, mean)
     features = examples(n, config.vocab_size, mean, 0)
     own = encoder.choose_precision("auto", device)
@@ -195,7 +181,7 @@ def speed(shape: str, mean: int, n: int, batch_size: int, rounds: int, device: t
     for precision in precisions:
         encoders[precision] = ours(config, device, precision)
         training[f"ours, {precision}"] = lambda p=precision: our_training(encoders[p], features, batch_size)
-        inference[f"ours, {precision}"] = lambda p=precision: our_inference(encoders[p], features)
+    inference[f"ours, {precisions[0]}"] = lambda: our_inference(encoders[precisions[0]], features)
     for how in ("pad to max", "dynamic padding", "length grouping"):
         training[f"Trainer, {how}, {precisions[0]}"], predict = trainer(config, features, batch_size, how, precisions[0])
         if how != "length grouping":  # which the Trainer does in training alone
@@ -223,7 +209,7 @@ def summary(name: str, seconds: dict[str, list[float]], flops: float, tokens: in
         "range": [min(own), max(own)],
         "examples_per_s": n / median,
         "tokens_per_s": tokens / median,
-        "utilisation": flops / median / matrix_rate(device, precision),
+        "utilisation": flops / median / timing.matrix_rate(device, precision),
         "slower_than": {rival: {"median": statistics.median(r), "range": [min(r), max(r)]} for rival, r in ratios.items()},
     }
 

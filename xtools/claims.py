@@ -7,7 +7,8 @@ import yaml
 from pydantic import Field, TypeAdapter
 
 from xtools import benchmark, records, stats, tasks
-from xtools.study import ROOT, Strict
+from xtools.settings import Strict
+from xtools.study import ROOT
 
 
 class Claim(Strict):

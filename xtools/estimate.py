@@ -5,16 +5,14 @@ that the parameters allow. Training costs three forward passes (one forward, two
 """
 
 import collections
-import time
-from functools import cache
 
-import torch
 from rich.console import Console
 from rich.table import Table
 
 from xtools import encoder, records, sources, targets, tasks, timing
 from xtools.problems import Problem, nearest
-from xtools.study import Backbone, Recipe, Study, Training
+from xtools.settings import Backbone, Training
+from xtools.study import Recipe, Study
 from xtools.tasks import Task, format_of, retrieval
 
 SAMPLE = 100  # rows of a task that are encoded to see how long they are
@@ -68,18 +66,10 @@ def size(n: float) -> str:
         n /= 1000
 
 
-@cache
-def measured_rate(size: int = 1024, seconds: float = 0.5) -> float:
-    """FLOP/s of this machine's matrix product in the precision that training would choose: the best of repeated products."""
+def measured_rate() -> float:
+    """FLOP/s of this machine's matrix product in the precision that training would choose."""
     device = encoder.choose_device("auto")
-    dtype = torch.bfloat16 if encoder.choose_precision("auto", device) == "bf16" else torch.float32
-    a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
-    best, end = float("inf"), time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        start = time.perf_counter()
-        (a @ b).sum().item()
-        best = min(best, time.perf_counter() - start)
-    return 2 * size**3 / best
+    return timing.matrix_rate(device, encoder.choose_precision("auto", device))
 
 
 def config_of(entry: Backbone, study: Study):

@@ -6,7 +6,8 @@ import torch
 from xtools import pretraining, scoring, sources, tasks
 from xtools.batching import collate, length
 from xtools.encoder import Encoder
-from xtools.study import Recipe, Study, Training
+from xtools.settings import Training
+from xtools.study import Recipe, Study
 from xtools.tasks import Task, format_of
 from xtools.training import Stream, train
 

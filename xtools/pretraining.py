@@ -3,6 +3,7 @@
 import pandas as pd
 import torch
 
+from xtools import multimodal
 from xtools.batching import pad
 from xtools.encoder import Encoder
 from xtools.training import Stream, train
@@ -54,12 +55,18 @@ def masked_lm_stream(encoder: Encoder, documents: list[list[int]], share: float)
     return Stream("mlm", [len(d) for d in documents], loss)
 
 
-def pretrain(encoder: Encoder, documents: list, settings, seed: int, checkpoint=None) -> dict:
-    """Train the encoder in place on documents (texts or pairs); returns the learning curve and the number of tokens seen."""
+def pretrain(encoder: Encoder, documents: list, settings, seed: int, checkpoint=None, captions=(), tower=None) -> dict:
+    """Train the encoder in place on documents (texts or pairs); returns the learning curve and the number of tokens seen.
+
+    With a picture tower, batches of captioned pictures come between, and the tower is trained too.
+    """
     encoded = encode_documents(encoder.tokenizer, documents, settings.max_length)
-    stream = masked_lm_stream(encoder, encoded, settings.mask_share)
-    result = train(encoder.model, [stream], settings, seed, checkpoint)
-    return result | {"tokens": sum(stream.lengths) * settings.epochs}
+    streams, modules = [masked_lm_stream(encoder, encoded, settings.mask_share)], encoder.model
+    if tower:
+        streams.append(multimodal.caption_stream(encoder, tower, captions))
+        modules = torch.nn.ModuleDict({"encoder": encoder.model, "tower": tower})
+    result = train(modules, streams, settings, seed, checkpoint)
+    return result | {"tokens": sum(sum(stream.lengths) for stream in streams) * settings.epochs}
 
 
 @torch.inference_mode()

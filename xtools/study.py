@@ -8,128 +8,15 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from xtools import tasks
 from xtools.benchmark import BENCHMARKS
 from xtools.problems import Problem, nearest
+from xtools.settings import Backbone, Evaluation, Loader, Phase, Pretraining, Retrieval, Share, Strict, Timing, Training
 from xtools.sources import Source, world
 
 ROOT = Path(__file__).resolve().parent.parent
-Positive = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class Loader(yaml.SafeLoader):
-    """YAML in which 5e-4 is a number, as everyone expects; YAML 1.1 reads it as text."""
-
-
-Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d[\d_]*(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789"))
-
-
-class Strict(BaseModel):
-    """No unknown keys, no silent conversion between types."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class Training(Strict):
-    """How one training run goes. Batch size counts examples; warm-up and decay are shares of all steps."""
-
-    learning_rate: Annotated[float, Field(gt=0, le=1)]
-    epochs: Positive
-    batch_size: Positive
-    max_length: Annotated[int, Field(ge=16)]  # tokens
-    examples: Positive | None = None  # the first so many training examples; None: all
-    cap: Positive | None = None  # most examples per task and epoch in multi-task training
-    warmup: Share = 0.1  # Phang et al. 2020 as recalled; jiant's default
-    decay: Share = 0.9
-    weight_decay: Annotated[float, Field(ge=0)] = 0.01
-    beta2: Annotated[float, Field(gt=0, lt=1)] = 0.999
-    clip: Annotated[float, Field(gt=0)] = 1.0  # gradient norm
-
-
-class Phase(Training):
-    """Training parameters of a phase, with exceptions per task.
-
-    `mlm_examples` documents an epoch go with a `+mlm` recipe's tasks, a `mlm_share` of their tokens masked.
-    """
-
-    tasks: dict[str, dict] = {}
-    mlm_examples: Positive | None = None
-    mlm_share: Annotated[float, Field(gt=0, lt=1)] = 0.15  # Devlin et al. 2019; jiant's setting
-
-    def for_task(self, task: str) -> Training:
-        """The parameters that hold for one task."""
-        return Training(**(self.model_dump(include=set(Training.model_fields)) | self.tasks.get(task, {})))
-
-
-class Pretraining(Training):
-    """Masked-LM pretraining of encoders that the study makes itself."""
-
-    documents: Positive
-    vocabulary: Annotated[int, Field(ge=300)]
-    mask_share: Annotated[float, Field(gt=0, lt=1)] = 0.25
-
-
-class Backbone(Strict):
-    """Where an encoder comes from: a published folder or Hub id (`load`; `{seed}` is filled in), or a new one of a given shape.
-
-    With both, the shape is what `make backbones` makes and publishes in the folder.
-    """
-
-    load: str | None = None
-    revision: str | None = None
-    tokenizer: str | None = None  # Hub id of the tokenizer, where the encoder's own folder holds none that loads
-    layers: Positive | None = None
-    hidden: Positive | None = None
-    heads: Positive | None = None
-    retrieval: "Retrieval | None" = None  # this backbone's own layer and pooling, instead of the study's
-
-    @model_validator(mode="after")
-    def one_origin(self):
-        shape = (self.layers, self.hidden, self.heads)
-        if None in shape and (self.load is None or shape != (None,) * 3):
-            raise ValueError("give load, or layers, hidden and heads, or all of them")
-        if self.hidden and self.hidden % self.heads:
-            raise ValueError("hidden must be a multiple of heads")
-        return self
-
-
-class Evaluation(Strict):
-    """How many examples score a run, at most; None: all."""
-
-    dev: Positive | None = None
-    test: Positive | None = None
-
-
-class Retrieval(Strict):
-    """Sentence vectors of an encoder not trained for retrieval: the layer (1 is the first; None: 7/12 of the depth, rounded) and the
-    pooling of its hidden states; with `sweep`, the score of every layer is recorded beside."""
-
-    layer: Positive | None = None
-    pooling: Literal["mean", "first"] = "mean"
-    sweep: bool = False
-
-
-class Timing(Strict):
-    """Latency and throughput measurements of each backbone.
-
-    Each repetition is a cell, a process of its own. Each point takes at least `seconds` and `iterations` calls. `variants` are further
-    settings, `<fp32, bf16 or int8>/<eager or sdpa>[/compiled]`. Random weights are timed without downloading any.
-    """
-
-    examples: Positive = 64
-    repetitions: Positive = 5
-    seconds: Annotated[float, Field(ge=0)] = 0.0
-    iterations: Annotated[int, Field(ge=0)] = 0
-    lengths: list[Positive] = []
-    batches: list[Positive] = [1, 8, 32]
-    variants: list[Annotated[str, Field(pattern="^(fp32|bf16|int8)/(eager|sdpa)(/compiled)?$")]] = []
-    threads: Positive | None = 1  # on a CPU; None: one a core
-    weights: Literal["trained", "random"] = "trained"
-
-
 RECIPE = re.compile(r"(?P<task>[a-z][a-z0-9_]*)(?P<translated>-mt)?(?P<mlm>\+mlm)?(?:@(?P<examples>[1-9][0-9]*))?")
 
 
@@ -217,6 +104,11 @@ class Study(Strict):
             raise ValueError("intermediate.mlm_examples: missing, and a recipe has +mlm")
         if any(not b.load for b in self.backbones.values()) and not self.pretraining:
             raise ValueError("pretraining: missing, and a backbone is to be made from nothing")
+        if any(b.pictures for b in self.backbones.values()):
+            if self.source != "microworld":
+                raise ValueError("backbones: pictures are the microworld's alone; take a published multimodal encoder instead")
+            if not (self.pretraining and self.pretraining.captions):
+                raise ValueError("pretraining.captions: missing, and a backbone learns from pictures")
         if self.source == "microworld":
             for language in {lang for target in self.targets for lang in self.languages_of(target)}:
                 if language not in world.LANGUAGES:

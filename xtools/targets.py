@@ -8,7 +8,8 @@ import torch
 
 from xtools import finetuning, scoring, sources, tasks
 from xtools.encoder import Encoder
-from xtools.study import Retrieval, Study, Training
+from xtools.settings import Retrieval, Training
+from xtools.study import Study
 from xtools.tasks import Task, format_of
 
 

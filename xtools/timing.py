@@ -8,6 +8,7 @@ import contextlib
 import os
 import resource
 import time
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,20 @@ def flops(config, tokens: int) -> int:
 def synchronize(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+@cache
+def matrix_rate(device: torch.device, precision: str, size: int = 2048, seconds: float = 1.0) -> float:
+    """FLOP/s of a large matrix product in a precision, the best of repeated ones: the ceiling that utilisation is measured against."""
+    a, b = (torch.randn(size, size, device=device, dtype=torch.bfloat16 if precision == "bf16" else torch.float32) for _ in range(2))
+    best, end = float("inf"), time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        synchronize(device)
+        start = time.perf_counter()
+        _ = a @ b
+        synchronize(device)
+        best = min(best, time.perf_counter() - start)
+    return 2 * size**3 / best
 
 
 def first_tokens(encoder: Encoder, batch: dict) -> list:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from xtools.problems import Problem
-from xtools.sources import microworld, world
+from xtools.sources import microworld, world, world_examples
 from xtools.tasks import Task
 
 
@@ -104,7 +104,7 @@ def complete(source: Source, task: Task) -> Task:
     if task.format != "tagging" or task.labels:
         return task
     if source.root == "microworld":
-        return replace(task, labels=microworld.supertag_names())
+        return replace(task, labels=world_examples.supertag_names())
     from xtools.sources import ccg
 
     return replace(task, labels=ccg.labels(source))

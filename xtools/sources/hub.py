@@ -222,9 +222,9 @@ def counts(source: Source, task: Task, languages: list[str]) -> list[dict]:
     found = []
     for split in task.hub:
         for language in languages if split in ("test", "candidates") else ["en"]:
-            parts = task.parts(split, language)
-            for part in parts:
-                n = len(table(source, part, language)) if len(parts) == 1 or has(source, part, language) else 0
+            entries = task.parts(split, language)
+            for part in entries:
+                n = len(table(source, part, language)) if len(entries) == 1 or has(source, part, language) else 0
                 expected = part.expected(language)
                 if (expected is not None and n != expected) or n == 0:
                     found.append({"task": task.name, "split": split, "part": _where(part, language), "rows": n, "published": expected})
@@ -256,24 +256,28 @@ def unlabelled(source: Source, tasks: list[Task], languages: dict[str, list[str]
 
 def wikipedia(language: str, n: int) -> list[str]:
     """The first `n` articles' first 2,000 characters of a language's Wikipedia, from the first file of its dump."""
-    files = f"{DUMP}.{language}/train-00000-*.parquet"
+    where = f"{WIKIPEDIA} ({DUMP}.{language})"
+    pattern = f"{DUMP}.{language}/train-00000-*.parquet"
     try:
-        found = datasets.load_dataset(WIKIPEDIA, data_files=files, split=f"train[:{n}]")
+        folder = Path(huggingface_hub.snapshot_download(WIKIPEDIA, repo_type="dataset", allow_patterns=pattern))
+        files = [str(path) for path in folder.glob(pattern)]
+        if not files:  # offline, a snapshot that holds other languages is found all the same
+            raise Problem(f"{where}: not in the cache; {OFFLINE}")
+        return [text[:2000] for text in datasets.load_dataset("parquet", data_files=files, split=f"train[:{n}]")["text"]]
     except (ValueError, OSError, datasets.exceptions.DatasetsError) as error:
-        raise Problem(f"{WIKIPEDIA} ({DUMP}.{language}): cannot be loaded ({_line(error)}); {OFFLINE}") from error
-    return [text[:2000] for text in found["text"]]
+        raise Problem(f"{where}: cannot be loaded ({_line(error)}); {OFFLINE}") from error
 
 
 def cached(task: Task, split: str, language: str) -> bool:
     """Whether a split's data sets lie in the library's cache."""
-    parts = task.parts(split, language) if split in task.hub else []
+    entries = task.parts(split, language) if split in task.hub else []
     root = Path(datasets.config.HF_DATASETS_CACHE)
-    return bool(parts) and all(part.reader == "dataset" and (root / part.repo.replace("/", "___")).is_dir() for part in parts)
+    return bool(entries) and all(part.reader == "dataset" and (root / part.repo.replace("/", "___")).is_dir() for part in entries)
 
 
 def has_all(source: Source, task: Task, split: str, language: str) -> bool:
-    parts = task.parts(split, language)
-    return bool(parts) and any(has(source, part, language) for part in parts)
+    entries = task.parts(split, language)
+    return bool(entries) and any(has(source, part, language) for part in entries)
 
 
 def has(source: Source, part: Hub, language: str) -> bool:
