@@ -53,7 +53,18 @@ plots.scores_by_language({k: 100 * v for k, v in fertility.items()}, "sub-words 
 # What does it predict for a masked word? The gold token stands beside its first guess.
 
 # %%
-plots.frame(pretraining.guesses(encoder, backbones.sample_texts(run.study, 2)), "Masked tokens and the encoder's first guess")
+guesses = pretraining.guesses(encoder, backbones.sample_texts(run.study, 2))
+plots.frame(guesses, "Masked tokens and the encoder's first guess") if len(guesses) else print(
+    "no language-model head: it predicts no words"
+)
+
+# %% [markdown]
+# An encoder that learnt from pictures too should find the picture that a caption tells of, best in the languages that it read most of.
+
+# %%
+found = card.get("pictures_found")
+title = "captions whose picture is found among a hundred (%)"
+plots.scores_by_language(found, title, run.study.source_language, 1.0) if found else print("this encoder learnt from text alone")
 
 # %%
 run.save({"card": card})

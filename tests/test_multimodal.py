@@ -1,7 +1,9 @@
 import pytest
 import torch
+from transformers import AltCLIPConfig, AltCLIPModel, SiglipConfig, SiglipModel
 
-from xtools import encoder, multimodal
+from xtools import encoder, finetuning, multimodal, pretraining, scoring, sources, tasks
+from xtools.problems import Problem
 from xtools.sources import pictures
 from xtools.training import train
 
@@ -33,3 +35,53 @@ def test_the_loss_is_that_of_transformers_own_clip(words):
     similar = tower.texts(made, ids) @ tower.pictures(multimodal.pixels(captions, "cpu")).T * tower.scale.exp()
     theirs = image_text_contrastive_loss(similar)
     assert multimodal.caption_stream(made, tower, captions).loss([*range(6)]).item() == pytest.approx(theirs.item(), rel=1e-5)
+
+
+# ---------------------------------------------------------------- text towers of published checkpoints
+
+TEXT = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64, bos_token_id=0, eos_token_id=2)
+VISION = dict(hidden_size=32, num_hidden_layers=1, num_attention_heads=4, intermediate_size=64, image_size=32, patch_size=16)
+
+
+def checkpoint(folder, words, kind: str):
+    """A small multimodal checkpoint with its tokenizer, as a user would download it; returns its text tower."""
+    torch.manual_seed(1)
+    size = {"vocab_size": len(words), "pad_token_id": words.pad_token_id}
+    if kind == "altclip":
+        text, vision = TEXT | size | {"max_position_embeddings": 130, "project_dim": 16}, VISION | {"projection_dim": 16}
+        model = AltCLIPModel(AltCLIPConfig(text_config=text, vision_config=vision, projection_dim=16))
+    else:
+        model = SiglipModel(SiglipConfig(text_config=TEXT | size | {"max_position_embeddings": 64}, vision_config=VISION))
+    model.save_pretrained(folder)
+    words.save_pretrained(folder)
+    return model.text_model
+
+
+@pytest.mark.parametrize("kind", ["altclip", "siglip"])
+def test_a_text_tower_keeps_its_weights_trains_and_survives_saving(kind, words, settings, tmp_path):
+    published = checkpoint(tmp_path / kind, words, kind)
+    made = encoder.load(str(tmp_path / kind))
+    assert all(torch.equal(a, b) for a, b in zip(made.model.parameters(), published.parameters(), strict=True))
+    task = tasks.get("xnli")
+    rows = sources.rows(sources.Source("microworld"), task, "train", "qaa", 16)
+    heads, _ = finetuning.fine_tune(made, {"xnli": (task, rows)}, settings, 0)
+    encoder.save(made, tmp_path / "tuned")
+    again = encoder.load(str(tmp_path / "tuned"))
+    assert scoring.predict(again, heads["xnli"], task, rows, 64) == scoring.predict(made, heads["xnli"], task, rows, 64)
+    assert not torch.equal(next(iter(again.model.parameters())), next(iter(published.parameters()))), "it was trained"
+
+
+def test_a_task_longer_than_the_tower_reads_is_refused_with_the_reason(words, settings, tmp_path):
+    checkpoint(tmp_path, words, "siglip")
+    made, task = encoder.load(str(tmp_path)), tasks.get("xquad")
+    rows = sources.rows(sources.Source("microworld"), task, "train", "qaa", 4)
+    longer = settings.model_copy(update={"max_length": 128})
+    with pytest.raises(Problem, match=r"xquad: max_length is 128, and siglip_text_model reads 64 tokens at most; set tasks\.xquad"):
+        finetuning.fine_tune(made, {"xquad": (task, rows)}, longer, 0)
+
+
+def test_masked_language_modelling_needs_a_head(words, tmp_path):
+    checkpoint(tmp_path, words, "altclip")
+    with pytest.raises(Problem, match="altclip_text_model has no language-model head"):
+        pretraining.masked_lm_stream(encoder.load(str(tmp_path)), [[0, 5, 2]], 0.15)
+    assert pretraining.guesses(encoder.load(str(tmp_path)), {"qaa": ["one"]}).empty

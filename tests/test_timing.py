@@ -66,7 +66,7 @@ def test_a_repetition_measures_everything(tiny):
     assert fixed["gflops_per_example"] == pytest.approx(np.mean(points))
     measured = {(p["length"], p["batch"]): p["ms"] for p in found["sweep"] if "ms" in p}
     assert set(measured) == {(8, 1), (8, 4), (16, 1), (16, 4)}
-    assert [p["hole"] for p in found["sweep"] if p["length"] == 500] == ["longer than the 66 positions of the encoder"]
+    assert [p["hole"] for p in found["sweep"] if p["length"] == 500] == ["longer than the 64 tokens that the encoder reads"]
     assert [v["variant"] for v in found["variants"]] == ["int8/eager", "fp32/sdpa"] and all(v["median"] > 0 for v in found["variants"])
     assert list(timing.summary(fixed, found).columns) == ["", "this repetition"]
     assert len(timing.variants_frame(found, "fp32")) == 3

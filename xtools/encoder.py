@@ -10,7 +10,18 @@ import torch
 import yaml
 from safetensors import SafetensorError
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer, PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaForMaskedLM
+from transformers import (
+    AltCLIPTextModel,
+    AutoConfig,
+    AutoModel,
+    AutoModelForMaskedLM,
+    AutoTokenizer,
+    PreTrainedTokenizerFast,
+    Siglip2TextModel,
+    SiglipTextModel,
+    XLMRobertaConfig,
+    XLMRobertaForMaskedLM,
+)
 from transformers.utils import logging
 
 from xtools.problems import Problem
@@ -19,12 +30,15 @@ logging.disable_progress_bar()
 ROOT = Path(__file__).resolve().parent.parent
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]  # XLM-R's special tokens; <pad> has id 1, as there
 
+TOWERS = {"altclip_text_model": AltCLIPTextModel, "siglip_text_model": SiglipTextModel, "siglip2_text_model": Siglip2TextModel}
+FROM_PADDING = ("xlm-roberta", "roberta", "camembert", "altclip_text_model")  # architectures that count positions from pad id + 1
+
 
 @dataclass
 class Encoder:
-    """A masked language model of transformers, its tokenizer, and how to run it.
+    """A masked language model of transformers or the text tower of a multimodal one, its tokenizer, and how to run it.
 
-    `model.base_model` is the encoder proper; the language-model head stays attached so that masked-LM training can go on.
+    `model.base_model` is the encoder proper; a language-model head stays attached so that masked-LM training can go on.
     """
 
     model: torch.nn.Module
@@ -39,6 +53,11 @@ class Encoder:
     @property
     def device(self) -> torch.device:
         return next(self.model.parameters()).device
+
+    @property
+    def predicts_words(self) -> bool:
+        """Whether there is a language-model head; text towers of multimodal models have none."""
+        return self.model.get_output_embeddings() is not None
 
     def autocast(self):
         """Autocast context for the forward pass: bf16 where chosen; master weights stay fp32."""
@@ -178,7 +197,9 @@ def at_random(where: str, texts) -> tuple[Encoder, str]:
         words, origin = train_tokenizer(texts, 8000, 512), "made here"
         config.update({"pad_token_id": words.pad_token_id})
     torch.manual_seed(0)
-    return Encoder(AutoModelForMaskedLM.from_config(config, attn_implementation=choose_attention(choose_device("auto"))), words), origin
+    config._attn_implementation = choose_attention(choose_device("auto"))
+    made = TOWERS[config.model_type](config) if config.model_type in TOWERS else AutoModelForMaskedLM.from_config(config)
+    return Encoder(made, words), origin
 
 
 def is_local(where: str) -> bool:
@@ -187,7 +208,7 @@ def is_local(where: str) -> bool:
 
 
 def config_of(where: str, revision: str | None = None):
-    """A published encoder's config, from its folder, the cache, params/encoders.yaml or the Hub.
+    """A published encoder's config (of a multimodal one its text tower's), from its folder, the cache, params/encoders.yaml or the Hub.
 
     Raises Problem when it is in none of them.
     """
@@ -195,7 +216,8 @@ def config_of(where: str, revision: str | None = None):
     if where in known and not is_local(where):
         return AutoConfig.for_model(**known[where])
     try:
-        return AutoConfig.from_pretrained(str(ROOT / where) if is_local(where) else where, revision=revision)
+        config = AutoConfig.from_pretrained(str(ROOT / where) if is_local(where) else where, revision=revision)
+        return getattr(config, "text_config", config)
     except (OSError, ValueError) as error:
         raise Problem(f"backbone {where}: its config cannot be loaded ({str(error).strip().splitlines()[0]})") from error
 
@@ -208,6 +230,32 @@ def tokenizer_at_hand(where: str):
         return None
 
 
+def longest(config) -> int | None:
+    """How many tokens an encoder can read; None where its positions have no end."""
+    positions = getattr(config, "max_position_embeddings", None)
+    return positions - config.pad_token_id - 1 if positions and config.model_type in FROM_PADDING else positions
+
+
+def check_length(encoder: Encoder, max_length: int, task: str) -> None:
+    """Raises Problem when an encoder cannot read as many tokens as a task may have."""
+    if (most := longest(encoder.config)) and max_length > most:
+        raise Problem(
+            f"{task}: max_length is {max_length}, and {encoder.config.model_type} reads {most} tokens at most; "
+            f"set tasks.{task}.max_length to {most} where that is enough for the task, or take the task or the encoder out of the study"
+        )
+
+
+def _load_model(where: str, revision: str | None):
+    """A masked language model; of a multimodal checkpoint the text tower."""
+    options = dict(use_safetensors=True, dtype=torch.float32, attn_implementation=choose_attention(choose_device("auto")))
+    config = AutoConfig.from_pretrained(where, revision=revision)
+    if config.model_type in TOWERS:
+        return TOWERS[config.model_type].from_pretrained(where, revision=revision, **options)
+    if hasattr(config, "text_config"):  # loaded whole: a tower's own class finds none of its weights in it and only warns
+        return AutoModel.from_pretrained(where, revision=revision, **options).text_model
+    return AutoModelForMaskedLM.from_pretrained(where, revision=revision, **options)
+
+
 def load(where: str, revision: str | None = None, tokenizer: str | None = None) -> Encoder:
     """An encoder from a local folder or the Hugging Face Hub: safetensors only, fp32 weights, no remote code.
 
@@ -215,12 +263,9 @@ def load(where: str, revision: str | None = None, tokenizer: str | None = None) 
 
     Raises Problem when it cannot be had.
     """
-    attention = choose_attention(choose_device("auto"))
     try:
         words = AutoTokenizer.from_pretrained(tokenizer or where, revision=None if tokenizer else revision)
-        model = AutoModelForMaskedLM.from_pretrained(
-            where, revision=revision, use_safetensors=True, dtype=torch.float32, attn_implementation=attention
-        )
+        model = _load_model(where, revision)
     except (OSError, ValueError, SafetensorError) as error:
         first = str(error).strip().splitlines()[0]
         raise Problem(

@@ -5,7 +5,7 @@ import torch
 
 from xtools import pretraining, scoring, sources, tasks
 from xtools.batching import collate, length
-from xtools.encoder import Encoder
+from xtools.encoder import Encoder, check_length
 from xtools.settings import Training
 from xtools.study import Recipe, Study
 from xtools.tasks import Task, format_of
@@ -24,6 +24,7 @@ def new_head(encoder: Encoder, task: Task) -> torch.nn.Module:
 
 def task_stream(encoder: Encoder, head: torch.nn.Module, task: Task, rows: list[dict], max_length: int) -> Stream:
     """A training stream over a task's rows; a row that needs several windows or pieces gives several examples."""
+    check_length(encoder, max_length, task.name)
     return feature_stream(encoder, head, task, format_of(task).encode(rows, encoder.tokenizer, task, max_length))
 
 

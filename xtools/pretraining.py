@@ -6,6 +6,7 @@ import torch
 from xtools import multimodal
 from xtools.batching import pad
 from xtools.encoder import Encoder
+from xtools.problems import Problem
 from xtools.training import Stream, train
 
 ROUND_MASKED = 64  # predicted tokens per batch come in multiples of this: few shapes, few kernels for the matrix library to build
@@ -43,7 +44,12 @@ def masked_logits(encoder: Encoder, ids: torch.Tensor, chosen: torch.Tensor) -> 
 
 
 def masked_lm_stream(encoder: Encoder, documents: list[list[int]], share: float) -> Stream:
-    """A training stream over tokenized documents."""
+    """A training stream over tokenized documents.
+
+    Raises Problem for an encoder without a language-model head.
+    """
+    if not encoder.predicts_words:
+        raise Problem(f"+mlm: {encoder.config.model_type} has no language-model head to go on with; take its +mlm recipes out of the study")
 
     def loss(indices: list[int]) -> torch.Tensor:
         ids = pad([documents[i] for i in indices], encoder.tokenizer.pad_token_id).to(encoder.device)
@@ -71,7 +77,12 @@ def pretrain(encoder: Encoder, documents: list, settings, seed: int, checkpoint=
 
 @torch.inference_mode()
 def guesses(encoder: Encoder, texts: dict[str, list[str]]) -> pd.DataFrame:
-    """For each text one masked token (the middle one): the text around it, the gold token, and the encoder's first guess."""
+    """For each text one masked token (the middle one): the text around it, the gold token, and the encoder's first guess.
+
+    Nothing for an encoder without a language-model head.
+    """
+    if not encoder.predicts_words:
+        return pd.DataFrame(columns=["language", "text", "gold", "guess"])
     tokenizer, rows = encoder.tokenizer, []
     for language, samples in texts.items():
         for text in samples:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from xtools.batching import collate, length, scoring_order
-from xtools.encoder import Encoder, pool
+from xtools.encoder import Encoder, check_length, pool
 from xtools.tasks import Task, format_of, retrieval
 
 ENCODED = 50_000
@@ -51,6 +51,7 @@ def evaluate(encoder: Encoder, head: torch.nn.Module, task: Task, rows: list[dic
 @torch.inference_mode()
 def embed(encoder: Encoder, task: Task, rows: list[dict], layers: list[int], pooling: str, max_length: int) -> np.ndarray:
     """Sentence vectors [layers, rows, hidden] of the rows' text, `ENCODED` rows at a time: a million candidates do not fit as tokens."""
+    check_length(encoder, max_length, task.name)
     encoder = encoder.exact()
     found = np.empty((len(layers), len(rows), encoder.config.hidden_size), dtype=np.float32)
     for start in range(0, len(rows), ENCODED):

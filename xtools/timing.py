@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 
 from xtools.batching import length
-from xtools.encoder import Encoder
+from xtools.encoder import Encoder, longest
 from xtools.scoring import forward
 
 WARM_UP = 5  # calls that are not counted
@@ -120,11 +120,11 @@ def synthetic(encoder: Encoder, tokens: int, n: int, seed: int = 0) -> list[dict
 
 def sweep(encoder: Encoder, lengths: list[int], batches: list[int], seconds: float, iterations: int) -> list[dict]:
     """Milliseconds per batch for each length and batch size; a batch that does not fit is a hole with the memory that it asked for."""
-    limit = getattr(encoder.config, "max_position_embeddings", None)
+    limit = longest(encoder.config)
     points = []
     for tokens in lengths:
-        if limit and tokens > limit - 2:
-            points.append({"length": tokens, "batch": None, "hole": f"longer than the {limit} positions of the encoder"})
+        if limit and tokens > limit:
+            points.append({"length": tokens, "batch": None, "hole": f"longer than the {limit} tokens that the encoder reads"})
             continue
         for batch in batches:
             point = {"length": tokens, "batch": batch}

@@ -16,9 +16,9 @@ def encode(rows: list[dict], tokenizer, task: Task, max_length: int) -> list[dic
 
 
 def dropout(config) -> float:
-    """An architecture's dropout on hidden states, under the name that its config gives it."""
+    """An architecture's dropout on hidden states, under the name that its config gives it; 0 where it has none."""
     names = ("hidden_dropout_prob", "dropout", "classifier_dropout")
-    return next(getattr(config, name) for name in names if getattr(config, name, None) is not None)
+    return next((getattr(config, name) for name in names if getattr(config, name, None) is not None), 0.0)
 
 
 class Head(torch.nn.Module):
