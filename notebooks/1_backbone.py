@@ -67,4 +67,4 @@ title = "captions whose picture is found among a hundred (%)"
 plots.scores_by_language(found, title, run.study.source_language, 1.0) if found else print("this encoder learnt from text alone")
 
 # %%
-run.save({"card": card})
+run.save({"card": card, "parameters": backbones.parameters(encoder)})

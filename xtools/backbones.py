@@ -63,7 +63,7 @@ def make(study: Study, backbone: str, seed: int, checkpoint: Path | None = None)
         "world": world.fingerprint() if study.source == "microworld" else None,
         "seed": seed,
         "shape": {"layers": entry.layers, "hidden": entry.hidden, "heads": entry.heads},
-        "parameters": sum(p.numel() for p in made.model.parameters()),
+        "parameters": parameters(made)["all"],
         "documents": len(documents),
         "tokens": result["tokens"],
         "pretraining": settings.model_dump(exclude_none=True),
@@ -85,15 +85,20 @@ def obtain(study: Study, backbone: str, seed: int, checkpoint: Path | None = Non
     return published(study, backbone, seed), json.loads(card.read_text()) if card.exists() else {}
 
 
+def parameters(made: Encoder) -> dict[str, int]:
+    """The number of weights in all, and of those that are word embeddings."""
+    embeddings = sum(p.numel() for p in made.model.get_input_embeddings().parameters())
+    return {"all": sum(p.numel() for p in made.model.parameters()), "embeddings": embeddings}
+
+
 def describe(made: Encoder, card: dict) -> pd.DataFrame:
     """The encoder's size, and what its card says of its pretraining."""
-    config = made.config
-    looked_up = sum(p.numel() for p in made.model.get_input_embeddings().parameters())
+    config, size = made.config, parameters(made)
     rows = {
         "architecture": config.model_type,
         "layers x hidden x heads": f"{config.num_hidden_layers} x {config.hidden_size} x {config.num_attention_heads}",
         "vocabulary": f"{config.vocab_size:,}",
-        "parameters": f"{sum(p.numel() for p in made.model.parameters()):,} ({looked_up:,} of them word embeddings)",
+        "parameters": f"{size['all']:,} ({size['embeddings']:,} of them word embeddings)",
     }
     if card:
         rows |= {"documents": f"{card['documents']:,}", "tokens read": f"{card['tokens']:,}", "steps": f"{card['curve']['steps']:,}"}
