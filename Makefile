@@ -11,7 +11,7 @@ RUN = .venv/bin/python -m xtools
 OPTIONS = $(PROFILE) $(if $(CORES),--cores $(CORES)) $(if $(ENGINE),--engine "$(ENGINE)")
 
 .DEFAULT_GOAL := help
-.PHONY: help study timing report plan fetch site submission score bench backbones calibrate lab test lint lock clean
+.PHONY: help study timing reference report plan fetch site submission score bench backbones calibrate lab test lint lock clean
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -21,7 +21,7 @@ help: ## print this list
 	@test -x .venv/bin/python || $(PYTHON) -c "import sys; sys.version_info < (3, 11) and sys.exit('Python 3.11 or newer is needed: make PYTHON=python3.12')"
 	@echo "making .venv from requirements.lock (once, a few minutes)"
 	@$(PYTHON) -m venv --clear .venv
-	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@.venv/bin/python -m pip install --quiet --no-compile --disable-pip-version-check -r requirements.lock
 	@cp requirements.lock .venv/lock
 
 study: .venv/lock ## run what is missing of a study, then its report
@@ -29,6 +29,9 @@ study: .venv/lock ## run what is missing of a study, then its report
 
 timing: .venv/lock ## run a study's timing alone: latency, throughput, FLOPs, memory, energy
 	@$(RUN) timing $(OPTIONS)
+
+reference: .venv/lock ## keep a study's timing in results/, for reports made on other machines to show beside their own
+	@$(RUN) reference $(OPTIONS)
 
 report: .venv/lock ## rebuild the report from the records alone
 	@$(RUN) report $(OPTIONS)

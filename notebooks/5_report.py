@@ -22,7 +22,7 @@ study: str = "pocket"  # params/<study>.yaml
 folder: str = ""  # where the grid keeps what this notebook makes; empty: nothing is written
 
 # %%
-from xtools import cells, claims, plots, questions, records, report, stats
+from xtools import answers, cells, claims, plots, questions, records, report, stats
 
 run = cells.start(study, "report", folder=folder)
 table = records.table(run.study)
@@ -42,6 +42,13 @@ plots.frame(missing, "Cells that are missing: holes below") if len(missing) else
 # %%
 subset = report.subset_frame(run.study)
 plots.frame(subset, "Data sets of which this study reads a subset") if len(subset) else print("No data set is known to be a subset.")
+
+# %% [markdown]
+# A run that learnt nothing stays in every average below; here it is counted.
+
+# %%
+fallen = report.degenerate_frame(table)
+plots.frame(fallen, "Runs at chance on the source's development set") if len(fallen) else print("No run stayed at chance.")
 
 # %% [markdown]
 # ## Scores
@@ -97,13 +104,66 @@ for backbone in run.study.backbones:
 plots.frame(report.gap_frame(run.study, table), f"{run.study.name}: transfer gap, averaged over targets")
 
 # %% [markdown]
-# ## Accuracy against latency
+# ## 1. Choosing the recipe in the source language
 #
-# Latency is the median time of one example at a time on this machine; it depends on the encoder's size alone, not on its recipe.
+# For each target and seed the recipe with the best source-language development score is taken; or, for all targets, the one whose
+# intermediate task was itself learnt best. Regret is what the best recipe in hindsight would have scored above it.
+
+# %%
+found = answers.choosing(run.study, table)
+plots.answer(found.effect, found.limits)
+
+# %%
+regret = questions.regret_frame(run.study, table)
+plots.frame(regret, f"{run.study.name}: gain and regret (points)") if len(regret) else print("no development scores to choose by yet")
+
+# %% [markdown]
+# Latency is the median time of one example at a time on this machine; it depends on the encoder's size alone, not on its recipe. The
+# dashed line is the frontier: no other point is both faster and better.
 
 # %%
 cost = report.cost_frame(run.study, table)
-plots.score_against_latency(cost, run.study.name) if len(cost) else print("no timing record, or no complete average, yet")
+frontier = questions.frontier(cost)
+plots.score_against_latency(cost, frontier, run.study.name) if len(cost) else print("no timing record, or no complete average, yet")
+
+# %% [markdown]
+# ## 2. Transfer gap, single-task and multi-task, by size
+#
+# The gap is the source-language score minus the mean over the other languages. Slopes are least-squares lines on the logarithm of the
+# number of weights without word embeddings, one line a seed.
+
+# %%
+found = answers.gaps(run.study, table)
+plots.answer(found.effect, found.limits)
+
+# %%
+plots.frame(questions.gap_frame(run.study, table), f"{run.study.name}: transfer gap (points)")
+
+# %% [markdown]
+# ## 3. XTREME against XTREME-R
+#
+# The same runs, averaged over those of this study's targets that each benchmark has. Where the two columns differ in order, the ranking of
+# recipes depends on the benchmark.
+
+# %%
+found = answers.benchmarks(run.study, table)
+plots.answer(found.effect, found.limits)
+
+# %%
+plots.frame(questions.benchmark_gains(run.study, table), f"{run.study.name}: gains by benchmark")
+
+# %% [markdown]
+# ## 4. What a gain costs in inference
+#
+# Intermediate training changes weights, not shapes, so a recipe should cost nothing at inference; scoring time with and without it tests that.
+
+# %%
+found = answers.efficiency(run.study, table)
+plots.answer(found.effect, found.limits)
+
+# %%
+worth = questions.worth_frame(run.study, table)
+plots.frame(worth, f"{run.study.name}: from the first backbone to the last") if len(worth) else print("no two backbones timed yet")
 
 # %% [markdown]
 # Each repetition is a process of its own with the machine to itself; latency has its 95% interval over repetitions and its coefficient
@@ -111,6 +171,19 @@ plots.score_against_latency(cost, run.study.name) if len(cost) else print("no ti
 
 # %%
 plots.frame(report.timing_frame(run.study), f"{run.study.name}: cost per backbone")
+
+# %% [markdown]
+# Other settings of the same encoders. Scores are always computed in fp32: what int8 and bf16 lose in accuracy is not measured here.
+
+# %%
+settings = report.variants_table(run.study)
+plots.variants(settings, f"{run.study.name}: settings") if len(settings) else print("this study times no variants")
+
+# %% [markdown]
+# Measurements that came with the project, made elsewhere, for comparison:
+
+# %%
+plots.frame(report.reference_frame(), "Reference measurements") if len(report.reference_frame()) else print("none are kept in results/")
 
 # %% [markdown]
 # The same examples take more sub-words, and so more time, in some languages than in others.
@@ -121,51 +194,31 @@ for backbone in run.study.backbones:
     display(plots.language_tax(*costs, run.study.source_language, backbone)) if costs else None
 
 # %% [markdown]
-# ## 1. Choosing the recipe in the source language
+# ## 5. How much intermediate data, in which languages, with and without pictures
 #
-# For each target and seed the recipe with the best source-language development score is taken. Its regret is what the best recipe in
-# hindsight would have scored above it, averaged over targets. Retrieval targets have no development score and cannot be chosen for.
+# Recipes `<task>@N` train on the first N examples. Languages are high-resource, low-resource or unseen by their share of the encoders'
+# pretraining text.
 
 # %%
-regret = questions.regret_frame(table)
-plots.frame(regret, f"{run.study.name}: gain and regret (points)") if len(regret) else print("no development scores to choose by yet")
-
-# %% [markdown]
-# ## 2. Transfer gap, single-task and multi-task, by size
-#
-# A smaller gap is better transfer, but a low source score makes a small gap too: read it beside the scores.
-
-# %%
-display(plots.frame(questions.gap_frame(run.study, table), f"{run.study.name}: transfer gap (points)"))
-interaction = stats.show(*questions.size_interaction(run.study, table), sign=True)
-print(f"multi-task minus single-task gap, last backbone minus first: {interaction} points")
-
-# %% [markdown]
-# ## 3. XTREME against XTREME-R
-#
-# The same runs, averaged over those of this study's targets that each benchmark has. Where the two columns differ in order, the ranking of
-# recipes depends on the benchmark.
-
-# %%
-plots.frame(questions.benchmark_gains(run.study, table), f"{run.study.name}: gains by benchmark")
-
-# %% [markdown]
-# ## 4. What a gain costs in inference
-#
-# Intermediate training changes weights, not shapes: a recipe costs nothing at inference, and size is all that is paid for.
-
-# %%
-worth = questions.worth_frame(run.study, table)
-plots.frame(worth, f"{run.study.name}: from the first backbone to the last") if len(worth) else print("no two backbones timed yet")
-
-# %% [markdown]
-# ## 5. How much intermediate data
-#
-# Recipes `<task>@N` train on the first N examples. Multimodal encoders are not part of this study.
+found = answers.amounts(run.study, table)
+plots.answer(found.effect, found.limits)
 
 # %%
 amounts = questions.amounts(run.study, table)
 plots.amounts(amounts, run.study.name) if len(amounts) else print("this study varies no amount of intermediate data")
+
+# %%
+needed = questions.needed(run.study, table)
+plots.frame(needed, "Intermediate examples that a gain takes") if len(needed) else print("no amounts to compare")
+
+# %% [markdown]
+# ## Beside published figures
+#
+# Where a paper gives a figure for the same encoder, recipe and target. Its test sets, languages or settings may differ from ours.
+
+# %%
+beside = report.side_by_side(run.study, table)
+plots.frame(beside, "Ours and theirs") if len(beside) else print("No paper has figures for these encoders.")
 
 # %% [markdown]
 # ## Can this study answer?
@@ -183,11 +236,12 @@ plots.frame(report.world_checks(run.study, table), run.study.name) if made else 
 # Each claim is decided from the records by a test in `xtools/claims.py`: supported when the whole interval lies on the claim's side,
 # contradicted when it lies on the other, undecided when it includes zero. *Known* says how surely the published figure is known: V read in
 # the primary text, V2 read second-hand, A recalled and arithmetic agrees, R recalled only. The measured figure is the quantity that the
-# test compares with zero.
+# test compares with zero; the last column unfolds into the cells that it was computed from.
 
 # %%
 ledger = claims.ledger(table, run.study)
-plots.frame(report.ledger_frame(ledger), f"Claims against {run.study.name} ({report.scope(run.study)})")
+caption = f"Claims against {run.study.name} ({report.scope(run.study)})"
+plots.linked(report.ledger_frame(ledger), report.links(run.study, ledger), caption)
 
 # %%
 run.save({"headline": headline, "ledger": ledger.astype(object).where(ledger.notna(), None).to_dict("records")})

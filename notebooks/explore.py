@@ -50,3 +50,19 @@ chosen.pivot_table(index=["backbone", "recipe"], columns="language", values="sco
 own = table[table.backbone == list(loaded.backbones)[-1]]
 languages = list(dict.fromkeys(own.language))
 plots.by_language(own, loaded.recipes[:2], languages, "two recipes") if len(own) else print("no records yet: run make study")
+
+# %% [markdown]
+# Or choose in the notebook: recipes and languages of one backbone, as a figure.
+
+# %%
+import ipywidgets
+
+choose = ipywidgets.SelectMultiple
+ipywidgets.interact(
+    plots.chosen,
+    table=ipywidgets.fixed(table),
+    backbone=list(loaded.backbones),
+    target=["all", *loaded.targets],
+    recipes=choose(options=loaded.recipes, value=loaded.recipes[:2]),
+    languages=choose(options=languages, value=languages),
+)  # fmt: skip

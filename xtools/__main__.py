@@ -21,6 +21,7 @@ def main(words: list[str] | None = None) -> int:
         ("plan", "show the cells, downloads, disk and compute of a study, running nothing"),
         ("backbones", "make the published backbones of a study that are missing or of another world"),
         ("site", "write an index page of the report and every executed notebook"),
+        ("reference", "keep a study's timing with the project, for reports made on other machines"),
         ("submission", "write the predictions of a study in XTREME's layout"),
         ("calibrate", "sweep task sizes on the published backbones and print the table"),
     ):
@@ -80,6 +81,10 @@ def run(asked: argparse.Namespace) -> int:
 
         files = submission.write(loaded)
         print(f"{len(files)} files in runs/{loaded.name}/submission")
+    if asked.command == "reference":
+        from xtools import report
+
+        print(report.keep_reference(loaded))
     if asked.command == "site":
         from xtools import notebooks
 

@@ -22,9 +22,10 @@ class Claim(Strict):
     source: str
     published: str
     confidence: Literal["V", "V2", "A", "R"]
-    test: Literal["gain", "best", "largest_gain", "no_gain", "beats", "best_per_target", "rows", "design"]
+    test: Literal["gain", "best", "largest_gain", "no_gain", "beats", "best_per_target", "rows", "design", "format", "stated"]
     recipe: str = ""
     rival: str = ""
+    formats: dict[str, str] = {}  # of `format`: tasks and the published format of each
     figure: dict[str, int] = {}  # of `rows` and `design`: what is counted, and the published number
     target: str = ""
     group: list[str] = []
@@ -111,15 +112,21 @@ TESTS = {
 }
 
 
-def counted(claim: Claim, study) -> tuple[str, dict[str, int | None]]:
-    """The verdict of a claim about numbers, and what was counted: rows that a study's cells trained on, or the registry's tasks.
+COUNTED = ("rows", "design", "format", "stated")  # tests of what is there, without an interval
 
-    Rows are counted only in a study that reads the whole published sets.
-    """
-    found = {name: _trained_rows(study, name) if claim.test == "rows" else _design()[name] for name in claim.figure}
-    if None in found.values():
-        return "not tested (the data is not in this study)", found
-    return ("supported" if found == claim.figure else "contradicted"), found
+
+def counted(claim: Claim, study) -> tuple[str, str]:
+    """The verdict of a claim about what is there, and what was found: rows that a study's cells trained on, the registry's tasks, or
+    their formats. Rows are counted only in a study that reads the whole published sets; what a paper says of itself is not tested."""
+    if claim.test == "stated":
+        return "not tested (what the source did cannot be measured here)", ""
+    if claim.test == "format":
+        found = {name: tasks.get(name).format for name in claim.formats}
+        return ("supported" if found == claim.formats else "contradicted"), ", ".join(found.values())
+    count = {name: _trained_rows(study, name) if claim.test == "rows" else _design()[name] for name in claim.figure}
+    if None in count.values():
+        return "not tested (the data is not in this study)", ""
+    return ("supported" if count == claim.figure else "contradicted"), ", ".join(f"{n:,} {what}" for what, n in count.items())
 
 
 def _trained_rows(study, task: str) -> int | None:
@@ -138,6 +145,7 @@ def _design() -> dict[str, int]:
         "intermediate tasks": len(intermediate),
         "formats of intermediate tasks": len({task.format for task in intermediate}),
         "targets": len(benchmark.XTREME),
+        "phases of training": len(set(records.NOTEBOOKS) - {"timing", "report"}),
         "most languages of a target": max(map(len, benchmark.XTREME.values())),
     }
 
@@ -152,21 +160,31 @@ def ledger(table: pd.DataFrame, study) -> pd.DataFrame:
     per_target = stats.gains(scores, ["backbone", "target"])
     rows = []
     for claim in load():
-        if claim.test in ("rows", "design"):
-            verdict, found = counted(claim, study)
-            figures = ", ".join(f"{n:,} {what}" for what, n in found.items() if n is not None)
-            rows.append(_row(claim, "–", stats.interval([]), verdict, figures))
+        if claim.test in COUNTED:
+            verdict, figures = counted(claim, study)
+            rows.append(_row(claim, "–", stats.interval([]), verdict, behind(claim, study, None), figures))
             continue
         lacking = {claim.recipe, claim.rival, claim.target, *claim.group} - {"", *study.recipes, *study.targets}
         for backbone in study.backbones:
             a, t = averages[averages.backbone == backbone], per_target[per_target.backbone == backbone]
             interval = stats.interval([]) if lacking else TESTS[claim.test](claim, a, t)
             verdict = f"not tested ({', '.join(sorted(lacking))} not in this study)" if lacking else decide(*interval[1:])
-            rows.append(_row(claim, backbone, interval, verdict))
+            rows.append(_row(claim, backbone, interval, verdict, [] if lacking else behind(claim, study, backbone)))
     return pd.DataFrame(rows)
 
 
-def _row(claim: Claim, backbone: str, interval: tuple, verdict: str, counted: str = "") -> dict:
+def behind(claim: Claim, study, backbone: str | None) -> list[str]:
+    """The names of the cells with a record that a claim's figure is computed from."""
+    if claim.test in COUNTED:
+        wanted = [c for c in study.cells() if c.phase == "intermediate" and c.recipe in claim.figure]
+    else:
+        recipes = {claim.recipe, claim.rival or "none", "none"} if claim.test in ("gain", "beats") else set(study.recipes)
+        wanted = [c for c in study.cells() if c.phase == "target" and c.backbone == backbone and c.recipe in recipes]
+        wanted = [c for c in wanted if not claim.target or c.target == claim.target]
+    return [cell.name for cell in wanted if cell.record.exists()]
+
+
+def _row(claim: Claim, backbone: str, interval: tuple, verdict: str, cells: list[str], counted: str = "") -> dict:
     mean, low, high = interval
-    found = {"backbone": backbone, "mean": mean, "low": low, "high": high, "counted": counted, "verdict": verdict}
+    found = {"backbone": backbone, "mean": mean, "low": low, "high": high, "counted": counted, "verdict": verdict, "cells": cells}
     return claim.model_dump(include={"id", "claim", "source", "published", "confidence"}) | found

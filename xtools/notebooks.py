@@ -86,7 +86,7 @@ def _become_kernel(arguments: list[str], cwd: str | None) -> None:
         os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
         from ipykernel.kernelapp import IPKernelApp
 
-        app = IPKernelApp.instance()
+        app = IPKernelApp.instance(log_level="CRITICAL")  # it is interrupted before it is shut down, and would call that an error
         app.initialize(arguments)
         app.start()
         status = 0
@@ -150,7 +150,7 @@ thead th { border-bottom: 2px solid #444 } tbody tr:nth-child(even) { background
 img { max-width: 100%; height: auto } pre { overflow-x: auto; background: #f6f6f6; padding: .6rem; font-size: .85rem; white-space: pre-wrap }
 .lead { font-size: 1.15rem; border-left: 4px solid #0173b2; padding: .4rem 1rem; background: #f0f6fb } .jp-InputPrompt, .jp-OutputPrompt, .prompt { display: none } .error { border-left: 4px solid #b00020; padding-left: .8rem }
 """
-TAGS = "h1 h2 h3 h4 p em strong code pre ul ol li a div span table caption thead tbody tr th td img br hr blockquote del".split()
+TAGS = "h1 h2 h3 h4 p em strong code pre ul ol li a div span table caption thead tbody tr th td img br hr blockquote del details summary".split()
 
 
 def page(executed: Path, output: Path, title: str, code: bool = True) -> None:

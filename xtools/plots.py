@@ -12,6 +12,7 @@ from IPython.display import HTML
 from xtools import stats
 
 MARKERS = ["o", "s", "D", "^", "v", "P", "X", "*", "<", ">"]
+LINES = ["-", "--", "-.", ":"]
 sns.set_theme(style="whitegrid", context="notebook", palette="colorblind", rc={"figure.dpi": 110, "savefig.bbox": "tight"})
 
 
@@ -29,10 +30,30 @@ def lead(sentence: str) -> HTML:
     return HTML(f'<p class="lead">{html.escape(sentence)}</p>')
 
 
+def answer(effect: str, limits: str) -> HTML:
+    """A question's answer, and what it leaves open."""
+    return HTML(f'<p class="lead">{html.escape(effect)}</p><p><em>What this study cannot say:</em> {html.escape(limits)}</p>')
+
+
 def frame(table: pd.DataFrame, caption: str = "") -> HTML:
     """A table as HTML, text escaped."""
     body = table.to_html(index=False, border=0, escape=True, na_rep="–", float_format="{:.1f}".format)
     return HTML(body.replace(">", f"><caption>{html.escape(caption)}</caption>", 1) if caption else body)
+
+
+def linked(table: pd.DataFrame, links: dict, caption: str = "") -> HTML:
+    """As `frame`, with a last column that unfolds into links: `links` has {text: address} for each row of the table."""
+    shown = table.map(lambda value: html.escape(f"{value}"))
+    shown["cells"] = [_unfold(links[row]) for row in table.index]
+    body = shown.to_html(index=False, border=0, escape=False)
+    return HTML(body.replace(">", f"><caption>{html.escape(caption)}</caption>", 1) if caption else body)
+
+
+def _unfold(addresses: dict[str, str]) -> str:
+    if not addresses:
+        return "–"
+    items = " ".join(f'<a href="{html.escape(address)}">{html.escape(text)}</a>' for text, address in addresses.items())
+    return f"<details><summary>{len(addresses)}</summary>{items}</details>"
 
 
 def learning_curve(curve: dict, what: str) -> HTML:
@@ -81,18 +102,38 @@ def sweep(points: list[dict], what: str) -> HTML:
 def amounts(found: pd.DataFrame, what: str) -> HTML:
     """Gain against the number of intermediate examples (log scale), one line per kind of language, one panel per backbone and task."""
     panels = list(found.groupby(["backbone", "task"], sort=False))
-    fig, axes = plt.subplots(1, len(panels), figsize=(4.6 * len(panels), 3), sharey=True, squeeze=False)
+    kinds = list(dict.fromkeys(found.kind))
+    fig, axes = plt.subplots(1, len(panels), figsize=(4.6 * len(panels), 3.2), sharey=True, squeeze=False)
     for ax, ((backbone, task), own) in zip(axes[0], panels, strict=True):
-        for marker, (kind, line) in zip(MARKERS, own.groupby("kind", sort=False), strict=False):
+        for i, (kind, line) in enumerate(own.groupby("kind", sort=False)):
             line = line.sort_values("examples")
-            ax.errorbar(
-                line.examples, line["mean"], [line["mean"] - line.low, line.high - line["mean"]], marker=marker, capsize=3, label=kind
-            )
+            error = [line["mean"] - line.low, line.high - line["mean"]]
+            apart = line.examples * 1.04 ** (i - (len(kinds) - 1) / 2)  # so that intervals do not hide each other
+            ax.errorbar(apart, line["mean"], error, marker=MARKERS[i], capsize=3, label=kind, linestyle=LINES[i % len(LINES)])
         ax.axhline(0, color="#444", linewidth=1)
-        ax.set(xscale="log", xlabel=f"examples of {task}", title=backbone)
+        ax.set(xscale="log", xlabel=f"examples of {task} (log scale)", title=backbone)
+        ax.set_xticks(sorted(own.examples.unique()), [f"{n:,}" for n in sorted(own.examples.unique())], rotation=30)
+        ax.minorticks_off()
     axes[0][0].set_ylabel("gain (points)")
     axes[0][-1].legend(title="language", loc="upper left", bbox_to_anchor=(1, 1))
     return figure(fig, f"{what}: gain against the number of intermediate examples, by kind of language")
+
+
+def variants(found: pd.DataFrame, what: str) -> HTML:
+    """Latency of each setting (precision, attention, compiled), one marker per backbone, with 95% intervals over repetitions."""
+    settings = list(dict.fromkeys(found.setting))
+    fig, ax = plt.subplots(figsize=(6.2, 0.42 * len(settings) + 1.2))
+    for i, (backbone, own) in enumerate(found.groupby("backbone", sort=False)):
+        y = [settings.index(s) for s in own.setting]
+        error = [own["mean"] - own.low, own.high - own["mean"]]
+        ax.errorbar(own["mean"], y, xerr=error, fmt=MARKERS[i % len(MARKERS)], capsize=3, label=backbone)
+    ax.set(xscale="log", xlabel="median latency of one example (ms, log scale)", title=what)
+    ax.set_yticks(range(len(settings)), settings)
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.xaxis.set_minor_formatter("{x:g}")
+    ax.tick_params(axis="x", which="both", rotation=30)
+    ax.legend(title="", loc="upper left", bbox_to_anchor=(1, 1))
+    return figure(fig, f"{what}: " + "; ".join(f"{r.backbone} {r.setting} {r.mean:.3g} ms" for r in found.itertuples()))
 
 
 def scores_by_language(scores: dict[str, float], metric: str, source: str, chance: float = 0) -> HTML:
@@ -152,8 +193,17 @@ def by_language(table: pd.DataFrame, recipes: list[str], languages: list[str], t
     return figure(fig, f"{title}: " + "; ".join(f"{r} {lang} {v:.1f}" for (r, lang), v in means.items()))
 
 
-def score_against_latency(points: pd.DataFrame, title: str) -> HTML:
-    """Average score against latency per backbone (marker) and recipe (colour), with 95% intervals over seeds."""
+def chosen(table: pd.DataFrame, backbone: str, target: str, recipes, languages) -> HTML:
+    """Scores by language of a backbone and target (or `all`), for the recipes and languages chosen."""
+    own = table[(table.backbone == backbone) & table.language.isin(languages)]
+    own = own if target == "all" else own[own.target == target]
+    ready = len(own) and len(recipes) and len(languages)
+    return by_language(own, list(recipes), list(languages), f"{backbone}, {target}") if ready else HTML("<p>nothing to show</p>")
+
+
+def score_against_latency(points: pd.DataFrame, frontier: pd.DataFrame, title: str) -> HTML:
+    """Average score against latency per backbone (marker) and recipe (colour), with 95% intervals over seeds; a line joins the points
+    of the frontier."""
     fig, ax = plt.subplots(figsize=(6.5, 3.6))
     backbones, recipes = list(dict.fromkeys(points.backbone)), list(dict.fromkeys(points.recipe))
     for row in points.itertuples():
@@ -162,6 +212,7 @@ def score_against_latency(points: pd.DataFrame, title: str) -> HTML:
         error = [[row.mean - row.low], [row.high - row.mean]] if row.low == row.low else None
         marker = MARKERS[backbones.index(row.backbone) % len(MARKERS)]
         ax.errorbar([x], [row.mean], yerr=error, fmt=marker, color=sns.color_palette()[j % 10], capsize=2, markersize=7)
+    ax.step(frontier.latency, frontier["mean"], where="post", color="#444", linewidth=1, linestyle="--", label="frontier")
     for j, recipe in enumerate(recipes):
         ax.plot([], [], "-", linewidth=4, color=sns.color_palette()[j % 10], label=recipe)
     for i, backbone in enumerate(backbones):

@@ -4,98 +4,182 @@
 3. Do XTREME and XTREME-R agree?  4. What is a gain worth in inference?  5. How much intermediate data does which language need?
 """
 
+import collections
 from functools import cache
 
 import numpy as np
 import pandas as pd
 import yaml
+from scipy.stats import kendalltau, linregress
 
-from xtools import benchmark, report, stats
+from xtools import benchmark, encoder, records, report, stats, tasks
+from xtools.settings import Backbone
 from xtools.sources import world
 from xtools.study import ROOT, Recipe, Study
 
+# ---------------------------------------------------------------- 1. choosing by English scores
 
-def choices(table: pd.DataFrame) -> pd.DataFrame:
-    """Per backbone, target and seed: test score of the recipe with the best source development score, of the best in hindsight, and of
-    `none`; targets without a development score are left out."""
+
+def choices(table: pd.DataFrame, own: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Per backbone, target and seed: test score of the chosen recipe, of the best in hindsight, and of `none`.
+
+    Chosen is the recipe with the best source development score on the target, or, with `own` (see `own_scores`), the single-task recipe
+    whose intermediate task itself was learnt best, the same for all targets. Targets without a development score are left out.
+    """
     dev = table[table.split == "dev"][["backbone", "recipe", "target", "seed", "score"]].rename(columns={"score": "dev"})
     both = stats.task_scores(table).merge(dev, on=["backbone", "recipe", "target", "seed"])
+    if own is not None:
+        both = both.drop(columns="dev").merge(own, on=["backbone", "recipe", "seed"], how="left")
     rows = []
     for (backbone, target, seed), found in both.groupby(["backbone", "target", "seed"], sort=False):
-        if "none" in set(found.recipe) and len(found) > 1:
+        if "none" in set(found.recipe) and len(found) > 1 and found.dev.notna().any():
             chosen = found.loc[found.dev.idxmax()]
             none = found[found.recipe == "none"].score.iloc[0]
             rows.append((backbone, target, seed, chosen.recipe, chosen.score, found.score.max(), none))
     return pd.DataFrame(rows, columns=["backbone", "target", "seed", "recipe", "chosen", "best", "none"])
 
 
-def regret_frame(table: pd.DataFrame) -> pd.DataFrame:
-    """Question 1: per backbone, averaged over targets: gain over `none` of the recipe chosen in the source language, and its regret, the
-    points that it lies below the best in hindsight (never negative, so its interval says how large, not whether)."""
-    found = choices(table)
-    means = found.assign(gain=found.chosen - found.none, regret=found.best - found.chosen, ceiling=found.best - found.none)
-    means = means.groupby(["backbone", "seed"], sort=False)[["gain", "regret", "ceiling"]].mean().reset_index()
+def own_scores(study: Study) -> pd.DataFrame:
+    """Per backbone, single-task recipe and seed: the source development score of the intermediate task, as the share of the way from
+    chance to 100, so that tasks with two and with five choices compare."""
     rows = []
-    for backbone, own in means.groupby("backbone", sort=False):
-        shown = {k: stats.show(*stats.interval(own[k]), sign=k != "regret") for k in ("gain", "ceiling", "regret")}
-        agreed = (found[found.backbone == backbone].chosen == found[found.backbone == backbone].best).mean()
-        rows.append({"backbone": backbone, "gain of the chosen": shown["gain"], "gain of the best in hindsight": shown["ceiling"],
-                     "regret": shown["regret"], "chosen = best": f"{100 * agreed:.0f}% of {len(found[found.backbone == backbone])}"})  # fmt: skip
-    return pd.DataFrame(rows)
+    for cell in study.cells():
+        record = records.read(cell) if cell.phase == "intermediate" and Recipe.parse(cell.recipe).task != "all" else None
+        for name, scores in (record["result"]["dev"] if record else {}).items():
+            task = tasks.get(name)
+            rows.append((cell.backbone, cell.recipe, cell.seed, (scores[task.metric] - task.chance) / (100 - task.chance)))
+    return pd.DataFrame(rows, columns=["backbone", "recipe", "seed", "dev"])
+
+
+def regrets(found: pd.DataFrame) -> pd.DataFrame:
+    """Choices averaged over targets, per backbone and seed: gain of the chosen recipe over `none`, its regret (the points that it lies
+    below the best in hindsight, never negative), and the gain of that best."""
+    found = found.assign(gain=found.chosen - found.none, regret=found.best - found.chosen, ceiling=found.best - found.none)
+    return found.groupby(["backbone", "seed"], sort=False)[["gain", "regret", "ceiling"]].mean().reset_index()
+
+
+def regret_frame(study: Study, table: pd.DataFrame) -> pd.DataFrame:
+    """Question 1: per backbone and way of choosing, averaged over targets: gain over `none` and regret, with intervals."""
+    rows = []
+    for way, own in (("target's development score", None), ("intermediate task's own score", own_scores(study))):
+        found = choices(table, own)
+        for backbone, means in regrets(found).groupby("backbone", sort=False):
+            mine = found[found.backbone == backbone]
+            shown = {k: stats.show(*stats.interval(means[k]), sign=k != "regret") for k in ("gain", "ceiling", "regret")}
+            rows.append({"backbone": backbone, "chosen by": way, "gain of the chosen": shown["gain"],
+                         "gain of the best in hindsight": shown["ceiling"], "regret": shown["regret"],
+                         "chosen = best": f"{100 * (mine.chosen == mine.best).mean():.0f}% of {len(mine)}"})  # fmt: skip
+    columns = ["backbone", "chosen by", "gain of the chosen", "gain of the best in hindsight", "regret", "chosen = best"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def frontier(points: pd.DataFrame) -> pd.DataFrame:
+    """The points (latency, mean) that no other point beats in both: the Pareto frontier, fastest first."""
+    ordered = points.sort_values(["latency", "mean"], ascending=[True, False])
+    return ordered[ordered["mean"] > ordered["mean"].cummax().shift(fill_value=-np.inf)]
+
+
+# ---------------------------------------------------------------- 2. the transfer gap
+
+
+def kinds_of_gap(study: Study, table: pd.DataFrame) -> pd.DataFrame:
+    """Mean transfer gap over targets per backbone and seed, with a column for `none`, for single-task recipes, for multi-task ones, and
+    for multi minus single."""
+    gaps = stats.gap(table, study.source_language)
+    gaps["kind"] = gaps.recipe.map(lambda r: {"none": "none", "all": "multi-task"}.get(Recipe.parse(r).task, "single-task"))
+    wide = gaps.groupby(["backbone", "seed", "kind"], sort=False).gap.mean().unstack("kind")
+    wide = wide.reindex(columns=["none", "single-task", "multi-task"])
+    return wide.assign(**{"multi minus single": wide["multi-task"] - wide["single-task"]}).reset_index()
 
 
 def gap_frame(study: Study, table: pd.DataFrame) -> pd.DataFrame:
-    """Question 2: mean transfer gap per backbone of single-task recipes, of `all` and of `none`, and multi-task minus single-task."""
-    gaps = stats.gap(table, study.source_language)
-    gaps["kind"] = gaps.recipe.map(lambda r: {"none": "none", "all": "multi-task"}.get(Recipe.parse(r).task, "single-task"))
-    means = gaps.groupby(["backbone", "kind", "seed"], sort=False).gap.mean().unstack("kind").reset_index()
-    rows = []
-    for backbone, own in means.groupby("backbone", sort=False):
-        row = {"backbone": backbone}
-        for kind in ("none", "single-task", "multi-task"):
-            row[kind] = stats.show(*stats.interval(own[kind].dropna())) if kind in own else "–"
-        both = {"single-task", "multi-task"} <= set(own.columns)
-        row["multi minus single"] = (
-            stats.show(*stats.interval((own["multi-task"] - own["single-task"]).dropna()), sign=True) if both else "–"
-        )
-        rows.append(row)
+    """Question 2: the gap's means per backbone with intervals over seeds, and below them the slopes on size (`gap_slopes`)."""
+    found, rows = kinds_of_gap(study, table), []
+    kinds = [column for column in found if column not in ("backbone", "seed")]
+    for backbone, own in found.groupby("backbone", sort=False):
+        rows.append({"backbone": backbone} | {k: stats.show(*stats.interval(own[k].dropna()), sign=" minus " in k) for k in kinds})
+    slopes = gap_slopes(study, table)
+    if slopes:
+        rows.append({"backbone": "change per tenfold size"} | {k: stats.show(*slopes[k], sign=True) for k in kinds})
     return pd.DataFrame(rows)
 
 
-def size_interaction(study: Study, table: pd.DataFrame) -> tuple[float, float, float]:
-    """Question 2: how multi-task minus single-task gap changes from the first backbone to the last, points, paired by seed."""
-    gaps = stats.gap(table, study.source_language)
-    gaps["kind"] = gaps.recipe.map(lambda r: {"none": "none", "all": "multi"}.get(Recipe.parse(r).task, "single"))
-    wide = gaps.groupby(["backbone", "seed", "kind"]).gap.mean().unstack("kind")
-    if not {"single", "multi"} <= set(wide.columns) or len(study.backbones) < 2:
-        return stats.interval([])
-    difference = (wide["multi"] - wide["single"]).unstack("backbone")
-    first, last = next(iter(study.backbones)), list(study.backbones)[-1]
-    return stats.interval((difference[last] - difference[first]).dropna()) if {first, last} <= set(difference) else stats.interval([])
+def gap_slopes(study: Study, table: pd.DataFrame) -> dict[str, tuple[float, float, float]]:
+    """Question 2: slope of the gap on log10 of the encoder's weights (word embeddings left out), points per tenfold size: one least-squares
+    line per seed, mean and interval over seeds. That of multi minus single is the interaction. Empty with fewer than two sizes."""
+    sizes = encoder_sizes(study)
+    found = kinds_of_gap(study, table)
+    found = found.assign(size=np.log10(found.backbone.map(sizes).astype(float))).dropna(subset="size")
+    if found["size"].nunique() < 2:
+        return {}
+    slopes = {}
+    for kind in (column for column in found if column not in ("backbone", "seed", "size")):
+        own = found.dropna(subset=kind)
+        lines = [linregress(line["size"], line[kind]).slope for _, line in own.groupby("seed") if line["size"].nunique() > 1]
+        slopes[kind] = stats.interval(lines)
+    return slopes
+
+
+def encoder_sizes(study: Study) -> dict[str, int]:
+    """Weights of each backbone without its word embeddings, from the records of the backbones."""
+    found = {}
+    for cell in study.cells():
+        record = records.read(cell) if cell.phase == "backbone" else None
+        if record:
+            found[cell.backbone] = record["result"]["parameters"]["all"] - record["result"]["parameters"]["embeddings"]
+    return found
+
+
+# ---------------------------------------------------------------- 3. XTREME and XTREME-R
+
+
+def benchmark_averages(study: Study, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Per benchmark the average over those of the study's targets that it has, per backbone, recipe and seed."""
+    scores, found = stats.task_scores(table), {}
+    for name, members in benchmark.BENCHMARKS.items():
+        targets = [t for t in study.targets if t in members]
+        found[name] = stats.complete(scores[scores.target.isin(targets)], targets)
+    return found
+
+
+def data_kind(recipe: str) -> str:
+    """What a recipe's intermediate data is, in words."""
+    parsed = Recipe.parse(recipe)
+    kind = "several languages, translated" if parsed.translated else "source language"
+    return kind + (" + masked-LM" if parsed.mlm else "")
 
 
 def benchmark_gains(study: Study, table: pd.DataFrame) -> pd.DataFrame:
     """Question 3: gain of each recipe over `none`, and of the last backbone over the first, averaged over the study's targets that are
     in XTREME and over those in XTREME-R."""
-    scores = stats.task_scores(table)
     rows = []
-    for name, members in benchmark.BENCHMARKS.items():
-        targets = [t for t in study.targets if t in members]
-        means = stats.complete(scores[scores.target.isin(targets)], targets)
+    for name, means in benchmark_averages(study, table).items():
         for backbone in study.backbones:
             gains = stats.gains(means[means.backbone == backbone], ["backbone"])
             rows += [
-                {"what": f"{recipe}, {backbone}", "benchmark": name, "gain": stats.show(*stats.interval(own.gain), sign=True)}
+                (f"{recipe}, {backbone}", data_kind(recipe), name, stats.show(*stats.interval(own.gain), sign=True))
                 for recipe, own in gains.groupby("recipe", sort=False)
             ]
         first, last = (means[(means.backbone == b) & (means.recipe == "none")].set_index("seed").score for b in _ends(study))
-        rows.append(
-            {"what": "size, recipe none", "benchmark": name, "gain": stats.show(*stats.interval((last - first).dropna()), sign=True)}
-        )
-    found = pd.DataFrame(rows, columns=["what", "benchmark", "gain"])
-    order = list(dict.fromkeys(found.what))
-    wide = found.pivot(index="what", columns="benchmark", values="gain").reindex(order).fillna("–")
-    return wide.rename_axis(None, axis=1).reset_index().rename(columns={"what": "gain (points)"})
+        rows.append(("size, recipe none", "–", name, stats.show(*stats.interval((last - first).dropna()), sign=True)))
+    found = pd.DataFrame(rows, columns=["gain (points)", "intermediate data", "benchmark", "gain"])
+    wide = found.pivot(index=["gain (points)", "intermediate data"], columns="benchmark", values="gain")
+    order = list(dict.fromkeys(zip(found["gain (points)"], found["intermediate data"], strict=True)))
+    return wide.reindex(order).fillna("–").rename_axis(None, axis=1).reset_index()
+
+
+def rank_agreement(study: Study, table: pd.DataFrame) -> dict[str, float]:
+    """Question 3: Kendall's tau between the two benchmarks' rankings of all recipes by mean score, per backbone."""
+    means = {name: m.groupby(["backbone", "recipe"]).score.mean() for name, m in benchmark_averages(study, table).items()}
+    both, found = pd.DataFrame(means).dropna(), {}
+    for backbone in study.backbones:
+        own = both[both.index.get_level_values("backbone") == backbone]
+        if len(own) > 2:
+            found[backbone] = float(kendalltau(own["xtreme"], own["xtreme_r"]).statistic)
+    return found
+
+
+# ---------------------------------------------------------------- 4. what a gain costs
 
 
 def _ends(study: Study) -> tuple[str, str]:
@@ -105,7 +189,7 @@ def _ends(study: Study) -> tuple[str, str]:
 
 def worth_frame(study: Study, table: pd.DataFrame) -> pd.DataFrame:
     """Question 4: what going from the first backbone to the last costs and gives, recipe `none`: factors of latency, FLOPs and memory,
-    points of average score, and points for each doubling of latency."""
+    points of average score, and points for each doubling of latency, FLOPs and memory."""
     times = report.timing_table(study).groupby("backbone")[["latency", "throughput", "gflops", "memory"]].median()
     first, last = _ends(study)
     if not {first, last} <= set(times.index) or first == last:
@@ -114,7 +198,7 @@ def worth_frame(study: Study, table: pd.DataFrame) -> pd.DataFrame:
     none = averages[averages.recipe == "none"].pivot(index="seed", columns="backbone", values="score")
     gain = (none[last] - none[first]).dropna() if {first, last} <= set(none) else pd.Series(dtype=float)
     factor = times.loc[last] / times.loc[first]
-    doublings = np.log2(factor.latency)
+    doublings = np.log2(factor[["latency", "gflops", "memory"]])
     return pd.DataFrame(
         [
             {
@@ -124,32 +208,117 @@ def worth_frame(study: Study, table: pd.DataFrame) -> pd.DataFrame:
                 "FLOPs": f"x {factor.gflops:.2f}",
                 "memory": f"x {factor.memory:.2f}",
                 "average score (points)": stats.show(*stats.interval(gain), sign=True),
-                "points per doubling of latency": stats.show(*stats.interval(gain / doublings), sign=True) if doublings > 0 else "–",
+            }
+            | {
+                f"points per doubling of {what}": stats.show(*stats.interval(gain / doublings[key]), sign=True)
+                if doublings[key] > 0
+                else "–"
+                for key, what in (("latency", "latency"), ("gflops", "FLOPs"), ("memory", "memory"))
             }
         ]
     )
 
 
+def recipe_cost(study: Study) -> dict[str, tuple[float, float, float]]:
+    """Question 4: per backbone, seconds of scoring all targets after intermediate training over those without it: mean over recipes of
+    the ratio, with its interval over seeds. Intermediate training changes weights, not shapes, so it should be 1."""
+    rows = []
+    for cell in study.cells():
+        record = records.read(cell) if cell.phase == "target" else None
+        if record and not study.serves(cell.target):
+            rows.append((cell.backbone, cell.recipe, cell.target, cell.seed, record["times"]["scoring_seconds"]))
+    times = pd.DataFrame(rows, columns=["backbone", "recipe", "target", "seed", "seconds"])
+    wide = times.pivot_table(index=["backbone", "seed", "target"], columns="recipe", values="seconds").dropna()
+    if "none" not in wide or len(wide.columns) < 2:
+        return {}
+    totals = wide.groupby(level=["backbone", "seed"], sort=False).sum()
+    ratios = totals.drop(columns="none").div(totals["none"], axis=0).mean(axis=1)
+    return {backbone: stats.interval(own) for backbone, own in ratios.groupby(level="backbone", sort=False)}
+
+
+# ---------------------------------------------------------------- 5. amounts of intermediate data
+
+
 def amounts(study: Study, table: pd.DataFrame) -> pd.DataFrame:
     """Question 5: gain over `none` against the number of intermediate examples of one task, by kind of language, with intervals.
 
-    Kinds are source, high-resource, low-resource and unseen: in the microworld by the share of pretraining text.
+    Kinds are source, high-resource, low-resource and unseen (`language_kind`).
     """
+    gains = gains_by_kind(study, table)
+    return stats.summarize(gains, ["backbone", "task", "examples", "kind"], "gain")
+
+
+def gains_by_kind(study: Study, table: pd.DataFrame) -> pd.DataFrame:
+    """Gain over `none` averaged over targets, per backbone, task, number of examples, kind of language and seed, of the tasks that the
+    study has in several amounts."""
     sizes = {}
     for recipe in study.recipes:
         parsed = Recipe.parse(recipe)
         if parsed.task not in ("none", "all") and not parsed.mlm and not parsed.translated:
-            n = parsed.examples or study.intermediate.for_task(parsed.task).examples
+            n = parsed.examples or study.intermediate.for_task(parsed.task).examples or _published_size(study, parsed.task)
             if n:
                 sizes[recipe] = (parsed.task, n)
-    test = table[table.split == "test"].assign(kind=lambda t: t.language.map(lambda lang: language_kind(study, lang)))
-    means = test.groupby(["backbone", "recipe", "kind", "target", "seed"], sort=False).score.mean().reset_index()
+    several = [task for task, n in collections.Counter(task for task, _ in sizes.values()).items() if n > 1]
+    means = scores_by_kind(study, table)
     gains = stats.gains(means, ["backbone", "kind", "target"])
-    gains = gains[gains.recipe.isin(sizes)].groupby(["backbone", "recipe", "kind", "seed"], sort=False).gain.mean().reset_index()
-    found = stats.summarize(gains, ["backbone", "recipe", "kind"], "gain")
-    found["task"], found["examples"] = ([sizes[r][i] for r in found.recipe] for i in (0, 1))
-    several = found.groupby("task").examples.nunique()
-    return found[found.task.isin(several[several > 1].index)]
+    gains = gains[gains.recipe.map(lambda r: r in sizes and sizes[r][0] in several)]
+    gains = gains.assign(task=[sizes[r][0] for r in gains.recipe], examples=[sizes[r][1] for r in gains.recipe])
+    return gains.groupby(["backbone", "task", "examples", "kind", "seed"], sort=False).gain.mean().reset_index()
+
+
+def scores_by_kind(study: Study, table: pd.DataFrame) -> pd.DataFrame:
+    """Mean test score per backbone, recipe, kind of language, target and seed."""
+    test = table[table.split == "test"].assign(kind=lambda t: t.language.map(lambda lang: language_kind(study, lang)))
+    return test.groupby(["backbone", "recipe", "kind", "target", "seed"], sort=False).score.mean().reset_index()
+
+
+def _published_size(study: Study, task: str) -> int | None:
+    """Training rows of a task taken whole, from the Hub's published number."""
+    known = [part.rows for part in tasks.get(task).parts("train")] if study.source == "hub" else [None]
+    return None if None in known else sum(known)
+
+
+def needed(study: Study, table: pd.DataFrame, points: float = 2.0) -> pd.DataFrame:
+    """Question 5: per backbone, task and kind of language, how many examples a gain of `points` takes: where the line through the mean
+    gains (over the logarithm of the number of examples) first crosses it; and the smallest amount whose interval lies above zero."""
+    rows = []
+    for (backbone, task, kind), own in amounts(study, table).groupby(["backbone", "task", "kind"], sort=False):
+        own = own.sort_values("examples")
+        sure = own[own.low > 0].examples
+        crossing = _first_crossing(np.log10(own.examples.to_numpy(float)), own["mean"].to_numpy(), points)
+        most = f"more than {own.examples.max():,}"
+        rows.append({"backbone": backbone, "task": task, "languages": kind,
+                     f"examples for {points:+.0f} points": most if crossing is None else f"{10**crossing:,.0f}",
+                     "fewest with a gain above zero": f"{sure.min():,}" if len(sure) else most})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _first_crossing(x: np.ndarray, y: np.ndarray, level: float) -> float | None:
+    """The first x at which the line through the points reaches a level; None where it never does."""
+    for i in range(len(x)):
+        if y[i] >= level:
+            return float(x[i]) if i == 0 else float(np.interp(level, [y[i - 1], y[i]], [x[i - 1], x[i]]))
+    return None
+
+
+def difference_by_kind(study: Study, table: pd.DataFrame) -> dict[str, tuple[float, float, float]]:
+    """Question 5: score of the last backbone minus that of the first (multimodal minus text-only, where these are the two), averaged over
+    recipes and targets, per kind of language, paired by seed."""
+    wide = scores_by_kind(study, table).groupby(["kind", "seed", "backbone"], sort=False).score.mean().unstack("backbone")
+    first, last = _ends(study)
+    if first == last or not {first, last} <= set(wide):
+        return {}
+    return {kind: stats.interval(own.dropna()) for kind, own in (wide[last] - wide[first]).groupby(level="kind", sort=False)}
+
+
+def pictures_differ(study: Study) -> bool:
+    """Whether the first backbone learnt from text alone and the last from pictures too."""
+    first, last = (study.backbones[name] for name in _ends(study))
+    return _has_pictures(last) and not _has_pictures(first)
+
+
+def _has_pictures(entry: Backbone) -> bool:
+    return entry.pictures or bool(entry.load and "{seed}" not in entry.load and encoder.config_of(entry.load).model_type in encoder.TOWERS)
 
 
 def language_kind(study: Study, language: str) -> str:

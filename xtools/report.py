@@ -1,14 +1,18 @@
 """What the report says beyond figures: the headline, what was run, what is missing; each number read from a record."""
 
 import datetime
+import json
+import re
 
 import numpy as np
 import pandas as pd
+import yaml
 from scipy.stats import spearmanr
 
-from xtools import benchmark, records, stats
+from xtools import benchmark, records, stats, tasks
+from xtools.problems import Problem
 from xtools.sources import world
-from xtools.study import Study
+from xtools.study import ROOT, Study
 
 
 def scope(study: Study) -> str:
@@ -213,6 +217,48 @@ def timing_frame(study: Study) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def variants_table(study: Study) -> pd.DataFrame:
+    """Median latency (ms) of each backbone and setting over repetitions, the study's own setting first: mean, low, high."""
+    rows = []
+    for cell in study.cells():
+        record = records.read(cell) if cell.phase == "timing" else None
+        if record:
+            own = f"as scored ({record['result']['precision']})"
+            found = [(own, record["times"]["latency_ms"]["median"])]
+            found += [(v["variant"], v["median"]) for v in record["times"]["variants"] if "median" in v]
+            rows += [(cell.backbone, setting, latency) for setting, latency in found]
+    frame = pd.DataFrame(rows, columns=["backbone", "setting", "latency"])
+    return stats.summarize(frame, ["backbone", "setting"], "latency") if frame.setting.nunique() > 1 else frame[:0]
+
+
+def reference_frame() -> pd.DataFrame:
+    """Costs that were measured on other machines and are kept with the project (results/timing-*.json), with their provenance."""
+    found = [json.loads(path.read_text()) for path in sorted((ROOT / "results").glob("timing-*.json"))]
+    rows = [{"machine": kept["machine"]} | row | {"commit": kept["commit"]} for kept in found for row in kept["backbones"]]
+    return pd.DataFrame(rows)
+
+
+def keep_reference(study: Study) -> str:
+    """Write a study's timing as a reference for others, results/timing-<processor>.json, and tell where.
+
+    Raises Problem when nothing has been timed.
+    """
+    timed = [record for record in map(records.read, (c for c in study.cells() if c.phase == "timing")) if record]
+    if not timed:
+        raise Problem(f"{study.name}: nothing has been timed; run make timing PROFILE={study.name} first")
+    machine = timed[0]["machine"]
+    path = ROOT / "results" / f"timing-{'-'.join(re.findall('[a-z0-9]+', (machine['gpu'] or machine['cpu']).lower())[:4])}.json"
+    kept = {
+        "machine": _machine(machine),
+        "commit": timed[0]["commit"],
+        "study": study.name,
+        "backbones": timing_frame(study).to_dict("records"),
+        "variants": variants_table(study).to_dict("records"),
+    }
+    records.write_json(path, kept)
+    return f"kept {len(timed)} repetitions in {path.relative_to(ROOT)}"
+
+
 def language_cost(study: Study, backbone: str) -> tuple[dict, dict] | None:
     """Tokens and median latency (ms) per example by language over the repetitions of a backbone; None without a record."""
     found = [records.read(c) for c in study.cells() if c.phase == "timing" and c.backbone == backbone and c.record.exists()]
@@ -254,8 +300,51 @@ def _apart(study: Study, averages: pd.DataFrame) -> tuple[str, bool]:
     return f"{stats.show(*first)} and {stats.show(*last)}", first[2] < last[1]
 
 
+def degenerate_frame(table: pd.DataFrame) -> pd.DataFrame:
+    """Runs that learnt nothing, per backbone and target: source development score within two standard errors of chance, or, for a metric
+    without chance, below one point. They are counted here and dropped nowhere."""
+    dev = table[table.split == "dev"].copy()
+    chance = dev.target.map(lambda name: tasks.get(name).chance)
+    dev["at_chance"] = dev.score <= (chance + 2 * (chance * (100 - chance) / dev.n) ** 0.5).where(chance > 0, 1.0)
+    rows = []
+    for (backbone, target), own in dev.groupby(["backbone", "target"], sort=False):
+        fallen = own[own.at_chance]
+        if len(fallen):
+            which = ", ".join(f"{r.recipe} s{r.seed}" for r in fallen.itertuples())
+            rows.append({"backbone": backbone, "target": target, "runs at chance": f"{len(fallen)} of {len(own)}", "which": which})
+    return pd.DataFrame(rows)
+
+
+def published() -> list[dict]:
+    """params/published.yaml: figures of papers per backbone, recipe and target."""
+    return yaml.safe_load((ROOT / "params" / "published.yaml").read_text())
+
+
+def side_by_side(study: Study, table: pd.DataFrame) -> pd.DataFrame:
+    """Ours beside published figures of the same backbone, recipe and target, and the difference; languages are those of this study."""
+    scores = stats.task_scores(table)
+    gains = stats.gains(scores, ["backbone", "target"])
+    rows = []
+    for entry in published():
+        for backbone in (name for name, b in study.backbones.items() if b.load == entry["backbone"]):
+            for target, figure in entry["figures"].items():
+                frame, value = (gains, "gain") if entry["what"] == "gain" else (scores, "score")
+                own = frame[(frame.backbone == backbone) & (frame.recipe == entry["recipe"]) & (frame.target == target)]
+                mean, low, high = stats.interval(own[value])
+                rows.append({"backbone": backbone, "recipe": entry["recipe"], "target": target, "what": entry["what"],
+                             "ours": stats.show(mean, low, high), "published": f"{figure:.1f}",
+                             "difference": stats.show(mean - figure, low - figure, high - figure, sign=True),
+                             "source": entry["source"], "known": entry["confidence"]})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
 def ledger_frame(ledger: pd.DataFrame) -> pd.DataFrame:
     """The ledger for readers: figures and intervals as text."""
     shown = ledger.assign(measured=[r.counted or stats.show(r.mean, r.low, r.high, sign=True) for r in ledger.itertuples()])
     columns = ["claim", "source", "published", "confidence", "backbone", "measured", "verdict"]
     return shown[columns].rename(columns={"confidence": "known", "measured": "measured (points)"})
+
+
+def links(study: Study, ledger: pd.DataFrame) -> dict:
+    """For each row of the ledger, the pages of the cells that its figure was computed from, as {cell: address beside the report}."""
+    return {row.Index: {name: f"{name.partition('-')[0]}/{name}/notebook.html" for name in row.cells} for row in ledger.itertuples()}
