@@ -65,7 +65,7 @@ plots.frame(examples.table([(k, data[k][0], rows[k], predictions[k]) for k in ro
 # %%
 run.save_encoder(encoder)
 run.save(
-    finetuning.result(run.study, data, scores, curve, encoder.precision),
+    finetuning.result(run.study, data, scores, curve, encoder),
     predictions,
     rows,
 )

@@ -60,5 +60,5 @@ plots.sweep(times["sweep"], backbone) if times["sweep"] else print("this study s
 plots.frame(timing.variants_frame(times, encoder.precision), "Variants") if times["variants"] else print("this study times no variants")
 
 # %%
-fixed = {"precision": encoder.precision, "weights": settings.weights, "tokenizer": run.tokenizer}
+fixed = {"precision": encoder.precision, "attention": encoder.attention, "weights": settings.weights, "tokenizer": run.tokenizer}
 run.save(exact | fixed | {"times": times})

@@ -69,7 +69,8 @@ for backbone in run.study.backbones:
 for name in ("xtreme", "xtreme_r"):
     for backbone in run.study.backbones:
         groups = report.benchmark_frame(run.study, table, backbone, name)
-        display(plots.frame(groups, f"{run.study.name}, {backbone}: {name} groups (%)")) if len(groups) else None
+        shown = plots.frame(groups, f"{run.study.name}, {backbone}: {name} groups (%)")
+        display(shown) if len(groups) else print(f"{backbone}: no group of {name} has all its tasks in this study")
 
 # %% [markdown]
 # ## Gains

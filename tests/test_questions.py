@@ -3,8 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as some
 
-from xtools import questions, report, study
+from xtools import answers, questions, report, study
 
 POCKET = study.load("pocket")
 
@@ -31,25 +33,53 @@ def test_english_scores_that_mislead_cost_exactly_the_difference():
     found = questions.choices(table)
     assert set(found.target) == {"xnli", "udpos"}, "tatoeba has no development score to choose by"
     assert set(found.recipe) == {"all"} and np.allclose(found.best - found.chosen, 5) and np.allclose(found.chosen - found.none, 5)
-    frame = questions.regret_frame(table)
+    frame = questions.regret_frame(POCKET, table)
     assert frame["regret"].tolist() == ["5.0\u00a0[5.0,\u00a05.0]"] * 2 and frame["chosen = best"].str.startswith("0%").all()
+
+
+def test_choosing_by_the_intermediate_tasks_own_score_takes_one_recipe_for_all_targets(monkeypatch):
+    rows = [(b, r, s, {"mnli": 0.9, "squad_v1": 0.4}[r]) for b in ("small", "large") for r in ("mnli", "squad_v1") for s in range(3)]
+    own = pd.DataFrame(rows, columns=["backbone", "recipe", "seed", "dev"])
+    monkeypatch.setattr(questions, "own_scores", lambda study: own)
+    gain = {"none": 0, "mnli": 3, "squad_v1": 8, "all": 1}
+    recipes = tuple(gain)
+    table = planted(lambda b, r, t, lang, s: 50 + gain[r], dev=lambda b, r, t, s: gain[r], recipes=recipes)
+    found = questions.choices(table, own)
+    assert set(found.recipe) == {"mnli"} and np.allclose(found.chosen - found.none, 3) and np.allclose(found.best - found.none, 8)
+    ways = questions.regret_frame(POCKET, table).set_index(["backbone", "chosen by"])["regret"]
+    assert ways["large", "target's development score"].startswith("0.0") and ways["large", "intermediate task's own score"].startswith(
+        "5.0"
+    )
 
 
 def test_english_scores_that_lead_right_cost_nothing():
     table = planted(
         lambda b, r, t, lang, s: {"none": 50, "mnli": 60, "all": 55}[r], dev=lambda b, r, t, s: {"none": 1, "mnli": 9, "all": 3}[r]
     )
-    assert questions.regret_frame(table)["chosen = best"].str.startswith("100%").all()
+    assert questions.regret_frame(POCKET, table)["chosen = best"].str.startswith("100%").all()
 
 
-def test_the_gap_and_its_interaction_with_size_are_the_planted_ones():
+@pytest.fixture
+def sizes(monkeypatch):
+    """Two encoders, one ten times the other."""
+    monkeypatch.setattr(questions, "encoder_sizes", lambda study: {"small": 100_000, "large": 1_000_000})
+
+
+def test_the_gap_and_its_interaction_with_size_are_the_planted_ones(sizes):
     def score(backbone, recipe, target, language, seed):
         gap = {"none": 30, "mnli": 20, "all": 10 if backbone == "large" else 18}[recipe]
         return 80 + seed - (0 if language == "qaa" else gap)
 
     frame = questions.gap_frame(POCKET, planted(score)).set_index("backbone")
+    assert list(frame.index) == ["small", "large", "change per tenfold size"]
     assert frame["single-task"]["large"].startswith("20.0") and frame["multi minus single"]["large"].startswith("-10.0")
-    assert questions.size_interaction(POCKET, planted(score))[0] == pytest.approx(-8)
+    slopes = questions.gap_slopes(POCKET, planted(score))
+    assert slopes["none"] == pytest.approx((0, 0, 0)) and slopes["multi minus single"] == pytest.approx((-8, -8, -8))
+
+
+def test_one_size_has_no_slope(monkeypatch):
+    monkeypatch.setattr(questions, "encoder_sizes", lambda study: {"small": 100_000, "large": 100_000})
+    assert questions.gap_slopes(POCKET, planted(lambda *key: 50.0)) == {}
 
 
 def test_each_benchmark_averages_its_own_targets():
@@ -89,3 +119,75 @@ def test_groups_of_a_benchmark_need_all_their_tasks():
     frame = report.benchmark_frame(two, table, "large", "xtreme_r").set_index("recipe")
     assert frame["classification"]["none"].startswith("51.0") and frame["total"]["none"] == "–" and frame["retrieval"]["none"] == "–"
     assert report.benchmark_frame(two, table, "large", "xtreme").empty
+
+
+@given(some.lists(some.tuples(some.integers(1, 9), some.integers(0, 9)), min_size=1, max_size=12))
+def test_the_frontier_is_what_nothing_beats_in_both(pairs):
+    points = pd.DataFrame(pairs, columns=["latency", "mean"])
+    kept = {(p.latency, p.mean) for p in questions.frontier(points).itertuples()}
+    beaten = {(a, b) for a, b in pairs if any((c <= a and d >= b) and (c, d) != (a, b) for c, d in pairs)}
+    assert kept == set(pairs) - beaten
+
+
+@pytest.mark.parametrize(("order", "tau"), [((0, 1, 2), 1.0), ((2, 1, 0), -1.0)])
+def test_rankings_of_the_benchmarks_agree_or_not(order, tau):
+    level = dict(zip(("none", "mnli", "all"), order, strict=True))
+    same = {"none": 0, "mnli": 1, "all": 2}
+    table = planted(lambda b, r, t, lang, s: 10 * level[r] if t == "pawsx" else same[r], targets=("pawsx", "xcopa"))
+    two = POCKET.model_copy(update={"targets": ["pawsx", "xcopa"], "recipes": ["none", "mnli", "all"]})
+    assert questions.rank_agreement(two, table) == pytest.approx({"small": tau, "large": tau})
+
+
+def test_a_recipe_that_takes_longer_to_score_is_seen(monkeypatch):
+    slow = {"none": 1.0, "mnli": 1.5}
+
+    def read(cell):
+        return {"times": {"scoring_seconds": slow[cell.recipe] * (1 + cell.seed)}} if cell.recipe in slow else None
+
+    monkeypatch.setattr(questions.records, "read", read)
+    assert questions.recipe_cost(POCKET) == {"small": pytest.approx((1.5, 1.5, 1.5)), "large": pytest.approx((1.5, 1.5, 1.5))}
+
+
+def test_the_examples_that_a_gain_needs_are_read_off_the_line():
+    recipes = ["none", "mnli@100", "mnli@10000"]
+    size = {"none": 0, "mnli@100": 0, "mnli@10000": 4}
+    table = planted(lambda b, r, t, lang, s: 50 + s + size[r] * (lang != "qag"), recipes=recipes)
+    found = questions.needed(POCKET.model_copy(update={"recipes": recipes}), table).set_index(["backbone", "languages"])
+    assert (
+        found["examples for +2 points"]["large", "source"] == "1,000"
+        and found["fewest with a gain above zero"]["large", "source"] == "10,000"
+    )
+    assert found["examples for +2 points"]["large", "unseen"] == "more than 10,000"
+
+
+def test_the_difference_of_two_encoders_by_kind_of_language():
+    table = planted(lambda b, r, t, lang, s: 50 + s + (7 if b == "large" and lang == "qaf" else 0))
+    found = questions.difference_by_kind(POCKET, table)
+    assert found["low-resource"][0] == pytest.approx(7) and found["source"][0] == pytest.approx(0)
+
+
+# ---------------------------------------------------------------- answers
+
+
+@pytest.mark.parametrize("question", answers.QUESTIONS)
+@pytest.mark.parametrize("kept", [1.0, 0.6, 0.0])
+def test_every_question_is_answered_or_said_to_be_open_whatever_is_missing(question, kept, sizes):
+    table = planted(lambda b, r, t, lang, s: 50 + s, dev=lambda b, r, t, s: 50.0 + s)
+    table = table.sample(frac=kept, random_state=1).sort_index()
+    found = answers.QUESTIONS[question](POCKET, table)
+    assert found.effect.endswith(".") and found.limits.endswith(".") and "nan" not in found.effect
+
+
+def test_an_answer_tells_the_planted_effect(sizes):
+    table = planted(lambda b, r, t, lang, s: 50 + s + (9 if b == "large" else 0), dev=lambda b, r, t, s: 50.0)
+    assert "small to large is worth +9.0\u00a0[+9.0,\u00a0+9.0]" not in answers.benchmarks(POCKET, table).effect, (
+        "three of six targets are there"
+    )
+    three = POCKET.model_copy(update={"targets": ["xnli", "udpos", "tatoeba"], "recipes": ["none", "mnli", "all"]})
+    assert "small to large is worth +9.0\u00a0[+9.0,\u00a0+9.0]" in answers.benchmarks(three, table).effect
+    assert "Kendall" in answers.benchmarks(three, table).effect
+
+
+def test_pictures_are_spoken_of_where_an_encoder_learnt_from_them():
+    assert questions.pictures_differ(study.load("amounts")) and questions.pictures_differ(study.load("multimodal"))
+    assert not questions.pictures_differ(POCKET)

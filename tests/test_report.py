@@ -1,10 +1,16 @@
+import ast
 import json
 import os
 import re
 import shutil
 import subprocess
 
+import conftest
+import pandas as pd
 import pytest
+
+from xtools import report, study, tasks
+from xtools.study import ROOT
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync".split()
@@ -24,7 +30,9 @@ def test_report_shows_its_tables_and_figures_in_a_browser(micro, tmp_path):
     assert dom.count("<table") >= 6 and dom.count("<img") >= 3
     assert all("alt=" in tag for tag in re.findall(r"<img[^>]*>", dom))
     assert "CONSOLE" not in shown.stderr, shown.stderr
-    assert not re.search(r'(src|href)="(?!data:|#)', dom), "nothing may point outside the file"
+    assert not re.search(r'src="(?!data:)', dom), "nothing may be loaded from outside the file"
+    links = re.findall(r'href="([^"#]+)"', dom)
+    assert links and all((page.parent / link).exists() for link in links), "the ledger's links lead to the cells' pages"
     assert not re.search(r"url\(|@import", dom), "nor may its style"
 
 
@@ -63,9 +71,6 @@ def test_report_is_rebuilt_from_records_alone(micro):
 
 @pytest.mark.parametrize(("slope", "level", "holds"), [(-30, {"small": 60, "large": 80}, "yes"), (30, {"small": 98, "large": 98}, "no")])
 def test_world_checks_see_what_was_planted(slope, level, holds):
-    import pandas as pd
-
-    from xtools import report, study
     from xtools.sources import world
 
     loaded, rows = study.load("pocket"), []
@@ -77,3 +82,79 @@ def test_world_checks_see_what_was_planted(slope, level, holds):
                 for code, language in world.LANGUAGES.items():
                     rows.append(key | {"split": "test", "language": code, "score": level[backbone] + slope * language.distance + seed})
     assert report.world_checks(loaded, pd.DataFrame(rows)).holds.tolist() == [holds] * 4
+
+
+def copy_of(project, folder):
+    """The project with its records, to be spoilt."""
+    copied = conftest.Project(folder)
+    shutil.copytree(project.folder / "runs/micro", folder / "runs/micro")
+    shutil.copy(project.folder / "params/micro.yaml", folder / "params/micro.yaml")
+    return copied
+
+
+def tables(page: str, caption: str) -> list[str]:
+    """The cells of every table whose caption ends so."""
+    found = re.findall(r"<table[^>]*>\s*<caption>[^<]*" + re.escape(caption) + r"</caption>.*?</table>", page, re.S)
+    return [cell for table in found for cell in re.findall(r"<td>(.*?)</td>", table)]
+
+
+def test_every_score_in_the_report_comes_from_a_record(micro, tmp_path):
+    copied = copy_of(micro[0], tmp_path)
+    for path in copied.records("micro").values():
+        record = json.loads(path.read_text())
+        if record["phase"] == "target":
+            for scores in [*record["result"]["scores"].values(), record["result"]["dev"] or {}]:
+                scores |= dict.fromkeys((k for k, v in scores.items() if isinstance(v, float)), 42.0)
+            path.write_text(json.dumps(record))
+    assert copied.run("report", "micro").returncode == 0
+    page = (tmp_path / "runs/micro/report.html").read_text()
+    names = {"none", "mnli", "–"}
+    assert set(tables(page, "scores (%)")) - names == {"42.0"}
+    assert set(tables(page, "gains (points)")) - names == {"+0.0"}
+    assert set(re.findall(r"[-+]?\d+\.\d", " ".join(tables(page, "gains by benchmark")))) <= {"+0.0"}
+    measured = json.loads((tmp_path / "runs/micro/report/report/record.json").read_text())["result"]["ledger"]
+    behind = {row["id"]: row["cells"] for row in measured}
+    assert behind["mnli-gains"] == [f"target-tiny-{r}-{t}-s0" for r in ("none", "mnli") for t in ("xnli", "udpos", "tatoeba")]
+    assert behind["tatoeba-gains"] == [f"target-tiny-{r}-tatoeba-s0" for r in ("none", "mnli")] and behind["squad-gains"] == []
+    assert {row["mean"] for row in measured if row["mean"] is not None} <= {0.0, 1.0}, "1.0 is the margin of a claim of no gain"
+
+
+def test_a_report_with_a_third_of_its_cells_gone_shows_holes(micro, tmp_path):
+    copied = copy_of(micro[0], tmp_path)
+    paths = [path for path in copied.records("micro").values() if path.parent.parent.name != "report"]
+    for path in sorted(paths)[::3]:
+        path.unlink()
+    done = copied.run("report", "micro")
+    page = (tmp_path / "runs/micro/report.html").read_text()
+    assert done.returncode == 0 and "Cells that are missing: holes below" in page and "undecided" in page
+    assert "nan" not in re.sub(r'src="data:[^"]*"', "", page)
+
+
+def test_the_report_types_in_no_figure():
+    tree = ast.parse((ROOT / "notebooks/5_report.py").read_text())
+    assert {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, int | float)} <= {0, 1}
+
+
+def test_timing_is_kept_for_reports_made_elsewhere(micro, tmp_path):
+    copied = copy_of(micro[0], tmp_path)
+    done = copied.run("reference", "micro")
+    assert done.returncode == 0 and "results/timing-" in done.stdout, done.stderr
+    assert copied.run("report", "micro").returncode == 0
+    assert "Reference measurements" in (tmp_path / "runs/micro/report.html").read_text()
+
+
+def test_runs_at_chance_are_counted():
+    rows = [{"backbone": "small", "recipe": r, "target": "xnli", "seed": s, "split": "dev", "language": "qaa", "score": v, "n": 300}
+            for r, s, v in (("none", 0, 34.0), ("none", 1, 80.0), ("mnli", 0, 38.0))]  # fmt: skip
+    found = report.degenerate_frame(pd.DataFrame(rows))
+    assert found["runs at chance"].tolist() == ["2 of 3"] and found.which.tolist() == ["none s0, mnli s0"]
+
+
+def test_published_figures_stand_beside_ours_with_the_difference():
+    loaded = study.load("xtreme")
+    assert all(set(entry["figures"]) <= set(tasks.registry()) for entry in report.published())
+    common = {"backbone": "large", "recipe": "none", "split": "test", "metric": "m", "n": 1, "language": "de", "target": "xnli"}
+    table = pd.DataFrame([common | {"seed": s, "score": 80.2 + s} for s in range(3)])
+    row = report.side_by_side(loaded, table).set_index("target").loc["xnli"]
+    row = row[row.what == "score"].iloc[0]
+    assert row.published == "79.2" and row.difference.startswith("+2.0") and row.known == "V2"

@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -96,12 +98,20 @@ def test_a_batch_that_does_not_fit_is_a_hole_and_the_rest_goes_on(tiny, monkeypa
     assert "ms" in points[0] and "tried to allocate 99 bytes" in points[1]["hole"]
 
 
-def test_a_busy_machine_and_odd_times_are_flagged(monkeypatch):
-    monkeypatch.setattr("os.getloadavg", lambda: (99.0, 0, 0))
-    assert [f for f in timing.flags(torch.device("cpu"), 1.0, 1.0) if "load 99.0" in f]
-    monkeypatch.setattr("os.getloadavg", lambda: (0.1, 0, 0))
-    assert timing.flags(torch.device("cpu"), 1.0, 1.0) == []
-    assert "0.50 times" in timing.flags(torch.device("cpu"), 0.5, 1.0)[0]
+def test_other_work_on_the_machine_is_seen_and_own_work_is_not():
+    before, after = timing.Usage(100.0, 50.0, 5.0), timing.Usage(110.0, 65.0, 14.0)
+    assert after.others(before) == pytest.approx(0.6), "15 seconds were used in 10, 9 of them by this process"
+    assert "other processes used 0.6" in timing.flags(torch.device("cpu"), 1.0, 1.0, 0.6)[0]
+    begun, end = timing.Usage.now(), time.process_time() + 1.0
+    while time.process_time() < end:
+        pass
+    ended = timing.Usage.now()
+    assert ended.own - begun.own == pytest.approx(1.0, abs=0.1) and ended.machine - begun.machine > 0.8
+
+
+def test_odd_times_are_flagged_and_quiet_ones_are_not():
+    assert timing.flags(torch.device("cpu"), 1.0, 1.0, 0.1) == []
+    assert "0.50 times" in timing.flags(torch.device("cpu"), 0.5, 1.0, 0.0)[0]
 
 
 def test_the_timed_pass_gives_the_vectors_that_scoring_pools(tiny):

@@ -70,7 +70,7 @@ def ours(config, device: torch.device, precision: str) -> Encoder:
     torch.manual_seed(0)
     config = config.__class__(**config.to_dict())
     config._attn_implementation = encoder.choose_attention(device)
-    return Encoder(XLMRobertaForMaskedLM(config).to(device), Words(), precision)
+    return encoder.choose_packing("auto", Encoder(XLMRobertaForMaskedLM(config).to(device), Words(), precision))
 
 
 def our_training(made: Encoder, features: list[dict], batch_size: int) -> float:

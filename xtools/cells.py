@@ -40,7 +40,7 @@ class Run:
         device = encoder.choose_device(self.study.device)
         found.model.to(device)
         found.precision = encoder.choose_precision(self.study.precision, device)
-        return found
+        return encoder.choose_packing(self.study.batches, found)
 
     def _upstream_encoder(self) -> encoder.Encoder:
         from xtools import backbones

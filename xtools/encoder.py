@@ -24,6 +24,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
+from xtools import packing
 from xtools.problems import Problem
 
 logging.disable_progress_bar()
@@ -45,6 +46,7 @@ class Encoder:
     tokenizer: PreTrainedTokenizerFast
     precision: str = "fp32"
     body: torch.nn.Module | None = None  # what runs in place of `model.base_model`: a compiled or quantized form of it
+    packed: bool = False  # whether sequences run as one row without padding
 
     @property
     def config(self):
@@ -67,14 +69,35 @@ class Encoder:
 
     def hidden(self, ids: torch.Tensor) -> torch.Tensor:
         """The last layer's hidden states [sequences, tokens, hidden] in fp32 for padded ids [sequences, tokens]."""
+        body = self.body or self.model.base_model
         with self.autocast():
-            return (self.body or self.model.base_model)(**self.inputs(ids)).last_hidden_state.float()
+            if self.packed:
+                return packing.run(body, self.inputs(ids), self._first_position())[0].float()
+            return body(**self.inputs(ids)).last_hidden_state.float()
 
     def hidden_layers(self, ids: torch.Tensor, layers: list[int]) -> list[torch.Tensor]:
         """As `hidden`, of several layers, counted from 1 (0 = embeddings)."""
         with self.autocast():
-            states = self.model.base_model(**self.inputs(ids), output_hidden_states=True).hidden_states
+            if self.packed:
+                _, states = packing.run(self.model.base_model, self.inputs(ids), self._first_position(), output_hidden_states=True)
+            else:
+                states = self.model.base_model(**self.inputs(ids), output_hidden_states=True).hidden_states
         return [states[layer].float() for layer in layers]
+
+    @property
+    def attention(self) -> str:
+        """How attention is computed, for the records: eager, sdpa or packed."""
+        return self.config._attn_implementation
+
+    def pack(self, on: bool) -> "Encoder":
+        """Let sequences run packed, or padded; returns the encoder itself."""
+        if on != self.packed:
+            self.packed = on
+            self.model.set_attn_implementation(packing.NAME if on else choose_attention(self.device) or "sdpa")
+        return self
+
+    def _first_position(self) -> int:
+        return packing.FIRST_POSITION[self.config.model_type](self.config)
 
     def exact(self) -> "Encoder":
         """The same weights in fp32. Scores in bf16 differ from these by up to half a point in a language, so scoring and timing use fp32."""
@@ -86,8 +109,14 @@ class Encoder:
         Raises ValueError for a name that is not of the form, or a setting that the architecture does not have.
         """
         precision, attention, *rest = [*name.split("/"), ""][:3] if name.count("/") else (name, "", "")
-        if precision not in ("fp32", "bf16", "int8") or attention not in ("eager", "sdpa") or rest not in ([""], ["compiled"]):
-            raise ValueError(f"variant {name}: not <fp32, bf16 or int8>/<eager or sdpa>[/compiled]")
+        if (
+            precision not in ("fp32", "bf16", "int8")
+            or attention not in ("eager", "sdpa", packing.NAME)
+            or rest not in ([""], ["compiled"])
+        ):
+            raise ValueError(f"variant {name}: not <fp32, bf16 or int8>/<eager, sdpa or packed>[/compiled]")
+        if attention == packing.NAME and self.config.model_type not in packing.FIRST_POSITION:
+            raise ValueError(f"packed: not known how for {self.config.model_type}")
         if precision == "int8" and self.device.type != "cpu":
             raise ValueError("int8: dynamic quantization runs on a CPU alone")
         body = copy.deepcopy(self.model.base_model)
@@ -98,7 +127,7 @@ class Encoder:
                 body = torch.ao.quantization.quantize_dynamic(body, {torch.nn.Linear}, dtype=torch.qint8, inplace=True)
         if rest == ["compiled"]:
             body = torch.compile(body, dynamic=True)
-        return Encoder(self.model, self.tokenizer, "bf16" if precision == "bf16" else "fp32", body)
+        return Encoder(self.model, self.tokenizer, "bf16" if precision == "bf16" else "fp32", body, attention == packing.NAME)
 
     def inputs(self, ids: torch.Tensor) -> dict:
         """What the model is called with: ids, the mask of what is not padding, and segments where the architecture knows them.
@@ -121,9 +150,20 @@ def choose_precision(asked: str, device: torch.device) -> str:
     return "bf16" if torch.cpu._is_avx512_bf16_supported() else "fp32"
 
 
-def choose_attention(device: torch.device) -> str:
-    """The attention implementation: torch's fused one on a GPU; eager on a CPU, where under bf16 it trains several times faster."""
-    return "sdpa" if device.type == "cuda" else "eager"
+def choose_attention(device: torch.device) -> str | None:
+    """The attention implementation: on a GPU transformers' choice (None), the fused one where an architecture has it; on a CPU eager,
+    which under bf16 trains several times faster there."""
+    return None if device.type == "cuda" else "eager"
+
+
+def choose_packing(asked: str, made: Encoder) -> Encoder:
+    """The encoder, set to run batches `padded` or `packed`; `auto` packs on a GPU where a trial says that it is faster and agrees.
+
+    Raises Problem when packing is asked for and the architecture cannot be packed.
+    """
+    if asked == "packed" and made.config.model_type not in packing.FIRST_POSITION:
+        raise Problem(f"batches: {made.config.model_type} cannot be packed ({', '.join(packing.FIRST_POSITION)} can); set batches: auto")
+    return made.pack(asked == "packed" or (asked == "auto" and made.device.type == "cuda" and packing.pays(made)))
 
 
 def choose_device(asked: str) -> torch.device:

@@ -114,8 +114,9 @@ def score_frame(scores: dict[str, dict]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def result(study: Study, data: dict, scores: dict[str, dict], curve: dict, precision: str) -> dict:
+def result(study: Study, data: dict, scores: dict[str, dict], curve: dict, encoder: Encoder) -> dict:
     """What an intermediate cell's record keeps."""
     subset = [entry for name, (task, _) in data.items() for entry in sources.counts(study.data, task, [])] if study.subset else []
     examples = {name: len(rows) for name, (_, rows) in data.items()}
-    return {"dev": scores, "curve": curve, "precision": precision, "examples": examples, "subset": subset}
+    how = {"precision": encoder.precision, "attention": encoder.attention}
+    return how | {"dev": scores, "curve": curve, "examples": examples, "subset": subset}

@@ -76,7 +76,7 @@ def regret_frame(study: Study, table: pd.DataFrame) -> pd.DataFrame:
 def frontier(points: pd.DataFrame) -> pd.DataFrame:
     """The points (latency, mean) that no other point beats in both: the Pareto frontier, fastest first."""
     ordered = points.sort_values(["latency", "mean"], ascending=[True, False])
-    return ordered[ordered["mean"] > ordered["mean"].cummax().shift(fill_value=-np.inf)]
+    return ordered[ordered["mean"] > ordered["mean"].astype(float).cummax().shift(fill_value=-np.inf)]
 
 
 # ---------------------------------------------------------------- 2. the transfer gap
@@ -88,7 +88,7 @@ def kinds_of_gap(study: Study, table: pd.DataFrame) -> pd.DataFrame:
     gaps = stats.gap(table, study.source_language)
     gaps["kind"] = gaps.recipe.map(lambda r: {"none": "none", "all": "multi-task"}.get(Recipe.parse(r).task, "single-task"))
     wide = gaps.groupby(["backbone", "seed", "kind"], sort=False).gap.mean().unstack("kind")
-    wide = wide.reindex(columns=["none", "single-task", "multi-task"])
+    wide = wide.reindex(columns=["none", "single-task", "multi-task"]).reindex(list(study.backbones), level="backbone")
     return wide.assign(**{"multi minus single": wide["multi-task"] - wide["single-task"]}).reset_index()
 
 
@@ -161,7 +161,9 @@ def benchmark_gains(study: Study, table: pd.DataFrame) -> pd.DataFrame:
                 for recipe, own in gains.groupby("recipe", sort=False)
             ]
         first, last = (means[(means.backbone == b) & (means.recipe == "none")].set_index("seed").score for b in _ends(study))
-        rows.append(("size, recipe none", "–", name, stats.show(*stats.interval((last - first).dropna()), sign=True)))
+        rows.append(
+            (f"{_ends(study)[1]} over {_ends(study)[0]}, none", "–", name, stats.show(*stats.interval((last - first).dropna()), sign=True))
+        )
     found = pd.DataFrame(rows, columns=["gain (points)", "intermediate data", "benchmark", "gain"])
     wide = found.pivot(index=["gain (points)", "intermediate data"], columns="benchmark", values="gain")
     order = list(dict.fromkeys(zip(found["gain (points)"], found["intermediate data"], strict=True)))
@@ -261,7 +263,7 @@ def gains_by_kind(study: Study, table: pd.DataFrame) -> pd.DataFrame:
     several = [task for task, n in collections.Counter(task for task, _ in sizes.values()).items() if n > 1]
     means = scores_by_kind(study, table)
     gains = stats.gains(means, ["backbone", "kind", "target"])
-    gains = gains[gains.recipe.map(lambda r: r in sizes and sizes[r][0] in several)]
+    gains = gains[gains.recipe.isin([recipe for recipe, (task, _) in sizes.items() if task in several])]
     gains = gains.assign(task=[sizes[r][0] for r in gains.recipe], examples=[sizes[r][1] for r in gains.recipe])
     return gains.groupby(["backbone", "task", "examples", "kind", "seed"], sort=False).gain.mean().reset_index()
 

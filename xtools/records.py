@@ -121,6 +121,7 @@ def _backbone_files(study: Study, cell: Cell) -> str:
 def parameters(study: Study, cell: Cell) -> dict:
     """The study's parameters that bear on one cell."""
     found = {"source": study.source, "language": study.source_language, "device": study.device, "precision": study.precision}
+    found["batches"] = study.batches
     found |= {"subset": study.subset, "ccg": study.ccg}
     found["backbone"] = study.backbones[cell.backbone].model_dump(exclude={"retrieval"})
     if cell.phase == "backbone" and not study.backbones[cell.backbone].load:

@@ -35,6 +35,7 @@ class Training(Strict):
     warmup: Share = 0.1  # Phang et al. 2020 as recalled; jiant's default
     decay: Share = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    decay_embeddings: bool = False  # true: as the papers' code does; words of languages that are not trained on then shrink
     beta2: Annotated[float, Field(gt=0, lt=1)] = 0.999
     clip: Annotated[float, Field(gt=0)] = 1.0  # gradient norm
 
@@ -111,7 +112,7 @@ class Timing(Strict):
     """Latency and throughput measurements of each backbone.
 
     Each repetition is a cell, a process of its own. Each point takes at least `seconds` and `iterations` calls. `variants` are further
-    settings, `<fp32, bf16 or int8>/<eager or sdpa>[/compiled]`. Random weights are timed without downloading any.
+    settings, `<fp32, bf16 or int8>/<eager, sdpa or packed>[/compiled]`. Random weights are timed without downloading any.
     """
 
     examples: Positive = 64
@@ -120,6 +121,6 @@ class Timing(Strict):
     iterations: Annotated[int, Field(ge=0)] = 0
     lengths: list[Positive] = []
     batches: list[Positive] = [1, 8, 32]
-    variants: list[Annotated[str, Field(pattern="^(fp32|bf16|int8)/(eager|sdpa)(/compiled)?$")]] = []
+    variants: list[Annotated[str, Field(pattern="^(fp32|bf16|int8)/(eager|sdpa|packed)(/compiled)?$")]] = []
     threads: Positive | None = 1  # on a CPU; None: one a core
     weights: Literal["trained", "random"] = "trained"

@@ -48,8 +48,10 @@ def task_scores(table: pd.DataFrame) -> pd.DataFrame:
 
 def complete(scores: pd.DataFrame, targets: list[str]) -> pd.DataFrame:
     """The average over targets per backbone, recipe and seed, only where all `targets` are there: a hole is never averaged over."""
-    wide = scores.pivot(index=["backbone", "recipe", "seed"], columns="target", values="score").reindex(columns=targets)
-    return wide.dropna().mean(axis=1).rename("score").reset_index()
+    keys = ["backbone", "recipe", "seed"]
+    wide = scores.pivot(index=keys, columns="target", values="score").reindex(columns=targets).dropna()
+    order = scores[keys].drop_duplicates()  # pivoting sorts; the study's order of backbones and recipes is kept
+    return order.merge(wide.mean(axis=1).rename("score").reset_index(), on=keys)
 
 
 def gains(scores: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
@@ -77,6 +79,7 @@ def gap(table: pd.DataFrame, source: str) -> pd.DataFrame:
     """
     test = table[table.split == "test"]
     keys = ["backbone", "recipe", "target", "seed"]
-    english = test[test.language == source].set_index(keys).score
-    others = test[test.language != source].groupby(keys, sort=False).score.mean()
-    return (english - others).dropna().rename("gap").reset_index()
+    english = test[test.language == source][[*keys, "score"]]
+    others = test[test.language != source].groupby(keys, sort=False).score.mean().rename("other").reset_index()
+    both = english.merge(others, on=keys)
+    return both.assign(gap=both.score - both.other)[[*keys, "gap"]]

@@ -121,6 +121,7 @@ def result(model: Model, study: Study, scores: dict, dev: dict | None, gap: floa
         "curve": model.curve,
         "examples": model.examples,
         "precision": model.encoder.precision,
+        "attention": model.encoder.attention,
         "subset": sources.counts(study.data, model.task, test_languages(study, model.task)) if study.subset else [],
     }
 

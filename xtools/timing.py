@@ -8,11 +8,13 @@ import contextlib
 import os
 import resource
 import time
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import torch
 
 from xtools.batching import length
@@ -22,6 +24,7 @@ from xtools.scoring import forward
 WARM_UP = 5  # calls that are not counted
 P90_FROM, P99_FROM = 64, 1000  # queries that a percentile needs: MLPerf's least for a 90th, ten beyond it for a 99th
 AGREE = 0.05  # how far one example repeated and different ones of its length may lie apart
+OTHERS = 0.2  # cores that other processes may use before times count as doubtful
 RAPL = Path("/sys/class/powercap/intel-rapl:0/energy_uj")
 
 
@@ -193,12 +196,32 @@ def joules(encoder: Encoder, features: list[dict], seconds: float) -> float | No
     return used / done if used > 0 else None  # RAPL's counter starts again from zero now and then
 
 
-def flags(device: torch.device, repeated: float, distinct: float) -> list[str]:
-    """What makes these times doubtful: other work on the machine, a slowed clock, times that depend on having seen an example before."""
+@dataclass(frozen=True)
+class Usage:
+    """Seconds: the time of day, processor time of the whole machine, and of this process."""
+
+    wall: float
+    machine: float
+    own: float
+
+    @classmethod
+    def now(cls) -> "Usage":
+        """Idle time and waiting for a disk do not count; time that other guests of the same hardware took does."""
+        times = psutil.cpu_times()
+        busy = sum(getattr(times, name, 0.0) for name in ("user", "nice", "system", "irq", "softirq", "steal"))
+        return cls(time.monotonic(), busy, time.process_time())
+
+    def others(self, since: "Usage") -> float:
+        """Cores that other processes used since then, on average."""
+        return max(0.0, (self.machine - since.machine) - (self.own - since.own)) / (self.wall - since.wall)
+
+
+def flags(device: torch.device, repeated: float, distinct: float, others: float) -> list[str]:
+    """What makes these times doubtful: other work on the machine (`others`, cores), a slowed clock, times that depend on having seen an
+    example before."""
     found = []
-    cores = len(os.sched_getaffinity(0))
-    if (load := os.getloadavg()[0]) > cores + 0.5:
-        found.append(f"load {load:.1f} on {cores} cores: something else was running")
+    if others > OTHERS:
+        found.append(f"other processes used {others:.1f} of {os.cpu_count()} cores")
     if abs(repeated / distinct - 1) > AGREE:
         found.append(f"one example repeated takes {repeated / distinct:.2f} times as long as different ones of its length")
     if device.type == "cuda":
@@ -251,10 +274,10 @@ def variants(encoder: Encoder, names: list[str], features: list[dict], seconds: 
 def measure(encoder: Encoder, features: dict[str, list[dict]], settings) -> dict:
     """One repetition of everything, in milliseconds, examples per second, MiB and joules. `features` are evaluation examples by language,
     `settings` the study's timing parameters."""
-    every = [feature for found in features.values() for feature in found]
+    every, begun = [feature for found in features.values() for feature in found], Usage.now()
     repeated, distinct = repeated_and_distinct(encoder, int(np.median([length(f) for f in every])))
     streams = {language: single_stream(encoder, found, settings.seconds, settings.iterations) for language, found in features.items()}
-    return {
+    found = {
         "latency_ms": percentiles(np.concatenate(list(streams.values()))),
         "by_language_ms": {language: 1000 * float(np.median(spent)) for language, spent in streams.items()},
         "throughput": offline(encoder, every, settings.seconds),
@@ -263,9 +286,9 @@ def measure(encoder: Encoder, features: dict[str, list[dict]], settings) -> dict
         "joules": joules(encoder, every, settings.seconds),
         "memory_mib": memory(encoder.device),
         "repeated_over_distinct": repeated / distinct,
-        "flags": flags(encoder.device, repeated, distinct),
         "threads": torch.get_num_threads(),
     }
+    return found | {"flags": flags(encoder.device, repeated, distinct, Usage.now().others(begun))}
 
 
 def exact(encoder: Encoder, features: dict[str, list[dict]]) -> dict:

@@ -54,9 +54,10 @@ def plan_steps(streams: list[Stream], batch_size: int, epochs: int, seed: int, c
 
 
 def optimizer_for(modules: torch.nn.Module, settings) -> torch.optim.AdamW:
-    """Fused AdamW. Biases, layer norms and embeddings do not decay: decay would shrink the embeddings of every language that the
-    training set does not contain, which are the ones that zero-shot transfer is about."""
-    embeddings = {id(m.weight) for m in modules.modules() if isinstance(m, torch.nn.Embedding)}
+    """Fused AdamW. Biases and layer norms do not decay, nor do embeddings unless the settings ask for it: decay would shrink the
+    embeddings of every language that the training set does not contain, which are the ones that zero-shot transfer is about."""
+    kept = () if settings.decay_embeddings else modules.modules()
+    embeddings = {id(m.weight) for m in kept if isinstance(m, torch.nn.Embedding)}
     decay, rest = [], []
     for parameter in modules.parameters():
         (decay if parameter.ndim > 1 and id(parameter) not in embeddings else rest).append(parameter)
