@@ -1,11 +1,14 @@
 """Execute a paired-text notebook with papermill in a fresh, forked kernel; render one as a page."""
 
 import asyncio
+import contextlib
 import html
 import os
+import queue
 import signal
 import sys
 import tempfile
+import time
 import uuid
 from pathlib import Path
 
@@ -13,6 +16,7 @@ import jupytext
 import nbformat
 import nh3
 import papermill
+from jupyter_client.asynchronous import AsyncKernelClient
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning import LocalProvisioner
 from nbconvert import HTMLExporter
@@ -94,8 +98,28 @@ def _become_kernel(arguments: list[str], cwd: str | None) -> None:
         os._exit(status)
 
 
+class PromptClient(AsyncKernelClient):
+    """A client that starts as soon as the kernel has answered: the library's own first listens a fifth of a second for stale output, of
+    which a new kernel has none."""
+
+    async def wait_for_ready(self, timeout: float | None = None) -> None:
+        end = time.monotonic() + (timeout or 60)
+        while time.monotonic() < end and await self.is_alive():
+            self.kernel_info()
+            with contextlib.suppress(queue.Empty):
+                reply = await self.shell_channel.get_msg(timeout=1)
+                await self.iopub_channel.get_msg(timeout=0.2)  # so that no output is lost, this channel must be there too
+                self._handle_kernel_info_reply(reply)
+                return
+        raise RuntimeError("the kernel died or did not answer")
+
+
 class ForkedKernelManager(AsyncKernelManager):
     """A kernel manager whose kernels are forks of this process, reached over Unix sockets (no ports to race for)."""
+
+    @default("client_factory")
+    def _client_factory(self):
+        return PromptClient
 
     @default("transport")
     def _transport(self):
@@ -105,6 +129,10 @@ class ForkedKernelManager(AsyncKernelManager):
     def _ip(self):
         """The stem of the socket files; one per kernel, in a folder whose path is short enough for Unix sockets."""
         return os.path.join(os.environ.get("JUPYTER_RUNTIME_DIR") or tempfile.mkdtemp(prefix="xtools-"), uuid.uuid4().hex[:12])
+
+    async def _async_finish_shutdown(self, waittime=None, pollinterval=0.01, restart=False):
+        """As the library's, which looks only every tenth of a second whether the kernel has ended."""
+        await super()._async_finish_shutdown(waittime, pollinterval, restart)
 
     async def _async_pre_start_kernel(self, **kwargs):
         self.provisioner = ForkProvisioner(parent=self, kernel_id=self.kernel_id, kernel_spec=self.kernel_spec)
