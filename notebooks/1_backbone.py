@@ -34,7 +34,8 @@ print(f"{run.study.title}: {backbone}, seed {seed}; " + (f"published as {entry.l
 # The card says how the encoder came to be: its size, the text that it read, and the loss at the end.
 
 # %%
-encoder, card = backbones.obtain(run.study, backbone, seed, run.checkpoint)
+with run.clock("pretraining"):
+    encoder, card = backbones.obtain(run.study, backbone, seed, run.checkpoint)
 run.save_encoder(encoder) if not entry.load else None
 plots.frame(backbones.describe(encoder, card), "The encoder")
 

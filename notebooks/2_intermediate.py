@@ -42,14 +42,16 @@ plots.frame(examples.table([(name, task, rows, None) for name, (task, rows) in d
 
 # %%
 settings = finetuning.settings(run.study, recipe)
-heads, curve = finetuning.fine_tune(encoder, data, settings, seed, run.checkpoint, beside=beside)
+with run.clock("training"):
+    heads, curve = finetuning.fine_tune(encoder, data, settings, seed, run.checkpoint, beside=beside)
 plots.learning_curve(curve, f"{backbone} on {recipe}")
 
 # %% [markdown]
 # Did it learn the task? Scores on the source language's development set, above chance or not:
 
 # %%
-scores, predictions = finetuning.development_scores(encoder, heads, run.study, data)
+with run.clock("scoring"):
+    scores, predictions = finetuning.development_scores(encoder, heads, run.study, data)
 plots.frame(finetuning.score_frame(scores), "Development scores (%)")
 
 # %% [markdown]

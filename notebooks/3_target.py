@@ -27,8 +27,6 @@ seed: int = 0  # names the whole chain, pretraining included
 folder: str = ""  # where the grid keeps what this notebook makes; empty: nothing is written
 
 # %%
-import time
-
 from xtools import cells, examples, plots, scoring, targets
 
 run = cells.start(study, "target", backbone, recipe, target, seed, folder)
@@ -36,16 +34,16 @@ encoder = run.load_encoder()
 print(f"{run.study.title}: {backbone} after {recipe}, on {target}, seed {seed}, {encoder.precision} on {encoder.device}")
 
 # %%
-model = targets.prepare(encoder, run.study, target, seed, run.checkpoint, run.load_head)
+with run.clock("training"):
+    model = targets.prepare(encoder, run.study, target, seed, run.checkpoint, run.load_head)
 plots.learning_curve(model.curve, f"{backbone} after {recipe} on {target}") if model.curve else print("nothing to train here")
 
 # %% [markdown]
 # Scores per language. The source language was trained on; the rest is transfer.
 
 # %%
-began = time.monotonic()
-scores, predictions, rows = targets.score(model, run.study, backbone)
-times = {"scoring_seconds": time.monotonic() - began}
+with run.clock("scoring"):
+    scores, predictions, rows = targets.score(model, run.study, backbone)
 metric = model.task.metric
 plots.scores_by_language({k: s[metric] for k, s in scores.items()}, metric, run.study.source_language, model.task.chance)
 
@@ -70,5 +68,5 @@ plots.frame(examples.table(shown), "Predictions on test examples")
 # %%
 dev = targets.development_score(model, run.study)
 run.save_encoder(encoder, model.head) if run.study.is_served(target) else None
-run.save(targets.result(model, run.study, scores, dev, gap) | {"times": times}, predictions, rows)
+run.save(targets.result(model, run.study, scores, dev, gap), predictions, rows)
 print("development score in the source language:", dev or "none for this target")

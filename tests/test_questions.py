@@ -142,7 +142,7 @@ def test_a_recipe_that_takes_longer_to_score_is_seen(monkeypatch):
     slow = {"none": 1.0, "mnli": 1.5}
 
     def read(cell):
-        return {"times": {"scoring_seconds": slow[cell.recipe] * (1 + cell.seed)}} if cell.recipe in slow else None
+        return {"times": {"scoring": slow[cell.recipe] * (1 + cell.seed)}} if cell.recipe in slow else None
 
     monkeypatch.setattr(questions.records, "read", read)
     assert questions.recipe_cost(POCKET) == {"small": pytest.approx((1.5, 1.5, 1.5)), "large": pytest.approx((1.5, 1.5, 1.5))}

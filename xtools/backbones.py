@@ -53,7 +53,7 @@ def make(study: Study, backbone: str, seed: int, checkpoint: Path | None = None)
     texts = (text for document in documents for text in ([document] if isinstance(document, str) else document))
     tokenizer = encoder.train_tokenizer(texts, settings.vocabulary, settings.max_length)
     made = encoder.create(tokenizer, entry.layers, entry.hidden, entry.heads, settings.max_length, seed)
-    made.precision = encoder.choose_precision(study.precision, made.device)
+    made.precision = encoder.choose_precision(study.precision, made.device, entry.hidden)
     made.model.to(encoder.choose_device(study.device))
     captions, tower = [], None
     if entry.pictures:

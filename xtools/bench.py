@@ -175,7 +175,7 @@ def speed(shape: str, mean: int, n: int, batch_size: int, rounds: int, device: t
     in the precision that a study chooses there too (scoring is always fp32 in a study)."""
     config = config_for(shape, mean)
     features = examples(n, config.vocab_size, mean, 0)
-    own = encoder.choose_precision("auto", device)
+    own = encoder.choose_precision("auto", device, config.hidden_size)
     precisions = list(dict.fromkeys(["fp32", own])) if device.type == "cpu" else [own]
     training, inference, encoders = {}, {}, {}
     for precision in precisions:

@@ -21,7 +21,7 @@ def point(study: Study, backbone: str, target: str, examples: int) -> dict:
     override = {target: phase.tasks.get(target, {}) | {"examples": examples}}
     swept = study.model_copy(update={"target": phase.model_copy(update={"tasks": phase.tasks | override})})
     started = backbones.published(study, backbone, study.seeds[0])
-    started.precision = encoder.choose_precision(study.precision, started.device)
+    started.precision = encoder.choose_precision(study.precision, started.device, started.config.hidden_size)
     model = targets.prepare(started, swept, target, study.seeds[0])
     scores, metric = targets.score(model, swept, backbone)[0], model.task.metric
     others = [s[metric] for language, s in scores.items() if language != study.source_language]

@@ -3,6 +3,7 @@
 The notebook side is `start` (what to do, from which encoder) and `Run.save` (what came out); `execute` is the other side.
 """
 
+import contextlib
 import json
 import os
 import time
@@ -24,12 +25,19 @@ class Run:
     cell: Cell
     folder: Path | None
     tokenizer: str = "its own"  # or "made here", for random weights whose tokenizer is not at hand
-    started: float = field(default_factory=time.monotonic)
+    times: dict[str, float] = field(default_factory=dict)  # seconds of the parts that `clock` timed, for the record
 
     @property
     def checkpoint(self) -> Path | None:
         """Where training saves its state, to go on after an interruption."""
         return self.folder / "checkpoint.safetensors" if self.folder else None
+
+    @contextlib.contextmanager
+    def clock(self, part: str):
+        """Time a part of the cell's work."""
+        began = time.monotonic()
+        yield
+        self.times[part] = time.monotonic() - began
 
     def load_encoder(self) -> encoder.Encoder:
         """The encoder this cell starts from, ready on the study's device and in its precision.
@@ -39,7 +47,7 @@ class Run:
         found = self._at_random() if self.cell.phase == "timing" and self.study.timing.weights == "random" else self._upstream_encoder()
         device = encoder.choose_device(self.study.device)
         found.model.to(device)
-        found.precision = encoder.choose_precision(self.study.precision, device)
+        found.precision = encoder.choose_precision(self.study.precision, device, found.config.hidden_size)
         return encoder.choose_packing(self.study.batches, found)
 
     def _upstream_encoder(self) -> encoder.Encoder:
@@ -77,7 +85,7 @@ class Run:
         if predictions is not None:
             named = {k: [[row["id"], p] for row, p in zip(rows[k], found, strict=True)] for k, found in predictions.items()}
             (self.folder / "predictions.json").write_text(json.dumps(named, ensure_ascii=False))
-        (self.folder / "result.json").write_text(json.dumps(result))
+        (self.folder / "result.json").write_text(json.dumps(result | {"times": self.times | result.get("times", {})}))
 
     def save_encoder(self, made: encoder.Encoder, head=None) -> None:
         """Keep the encoder for the cells downstream, and the head where they use that too."""

@@ -69,7 +69,7 @@ def size(n: float) -> str:
 def measured_rate() -> float:
     """FLOP/s of this machine's matrix product in the precision that training would choose."""
     device = encoder.choose_device("auto")
-    return timing.matrix_rate(device, encoder.choose_precision("auto", device))
+    return timing.matrix_rate(device, encoder.choose_precision("auto", device, encoder.NARROW))
 
 
 def config_of(entry: Backbone, study: Study):

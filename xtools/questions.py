@@ -228,7 +228,7 @@ def recipe_cost(study: Study) -> dict[str, tuple[float, float, float]]:
     for cell in study.cells():
         record = records.read(cell) if cell.phase == "target" else None
         if record and not study.serves(cell.target):
-            rows.append((cell.backbone, cell.recipe, cell.target, cell.seed, record["times"]["scoring_seconds"]))
+            rows.append((cell.backbone, cell.recipe, cell.target, cell.seed, record["times"]["scoring"]))
     times = pd.DataFrame(rows, columns=["backbone", "recipe", "target", "seed", "seconds"])
     wide = times.pivot_table(index=["backbone", "seed", "target"], columns="recipe", values="seconds").dropna()
     if "none" not in wide or len(wide.columns) < 2:

@@ -55,13 +55,21 @@ def what_was_run(study: Study) -> pd.DataFrame:
         "data": f"{study.source} ({scope(study)})" if study.source in ("microworld", "hub") else scope(study),
         "grid": f"{len(study.backbones)} backbones x {len(study.recipes)} recipes x {len(study.targets)} targets x {len(study.seeds)} seeds",
         "cells": f"{present} of {total} there, {total - present} missing",
-        "compute": f"{sum(r['times']['seconds'] for r in found) / 60:.1f} minutes summed over cells",
+        "compute": _compute([r["times"] for r in found]),
         "commit": ", ".join(sorted({r["commit"] for r in found})) or "–",
         "machine": "; ".join(sorted({_machine(r["machine"]) for r in found})) or "–",
         "precision": ", ".join(sorted({r["result"]["precision"] for r in found if "precision" in r["result"]})) or "–",
         "made": datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
     }
     return pd.DataFrame(rows.items(), columns=["", "this report"])
+
+
+def _compute(times: list[dict]) -> str:
+    """Minutes summed over cells, and the share of them that went into models."""
+    total = sum(t["seconds"] for t in times)
+    work = sum(t.get(part, 0.0) for t in times for part in ("pretraining", "training", "scoring"))
+    share = f", {100 * work / total:.0f}% of them pretraining, training and scoring" if total else ""
+    return f"{total / 60:.1f} minutes summed over cells{share}"
 
 
 def _machine(machine: dict) -> str:

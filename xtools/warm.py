@@ -22,7 +22,7 @@ os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # counting GPUs mus
 def preload() -> None:
     """Import what the notebooks use. Nothing here may start a thread or touch a GPU: forks would inherit a broken state."""
     import datasets  # noqa: F401
-    import ipykernel.debugger  # noqa: F401
+    import ipykernel.debugger
     import ipykernel.kernelapp  # noqa: F401
     import IPython  # noqa: F401
     import matplotlib.pyplot  # noqa: F401
