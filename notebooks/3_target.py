@@ -44,6 +44,7 @@ plots.learning_curve(model.curve, f"{backbone} after {recipe} on {target}") if m
 # %%
 with run.clock("scoring"):
     scores, predictions, rows = targets.score(model, run.study, backbone)
+    dev = targets.development_score(model, run.study)
 metric = model.task.metric
 plots.scores_by_language({k: s[metric] for k, s in scores.items()}, metric, run.study.source_language, model.task.chance)
 
@@ -66,7 +67,6 @@ shown = [(language, model.task, rows[language], predictions[language]) for langu
 plots.frame(examples.table(shown), "Predictions on test examples")
 
 # %%
-dev = targets.development_score(model, run.study)
 run.save_encoder(encoder, model.head) if run.study.is_served(target) else None
 run.save(targets.result(model, run.study, scores, dev, gap), predictions, rows)
 print("development score in the source language:", dev or "none for this target")

@@ -78,3 +78,12 @@ def test_a_half_downloaded_encoder_is_told(tiny, tmp_path):
     with pytest.raises(Problem, match="cannot be loaded") as error:
         encoders.load(str(tmp_path))
     assert "downloaded whole" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_precision_follows_the_processor_and_the_encoders_width(monkeypatch):
+    cpu = torch.device("cpu")
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    assert [encoders.choose_precision("auto", cpu, width) for width in (48, 128, 1024)] == ["fp32", "bf16", "bf16"]
+    assert encoders.choose_precision("bf16", cpu, 48) == "bf16", "what is asked for is done"
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    assert encoders.choose_precision("auto", cpu, 1024) == "fp32"

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 
 import conftest
 import pandas as pd
@@ -158,3 +159,14 @@ def test_published_figures_stand_beside_ours_with_the_difference():
     row = report.side_by_side(loaded, table).set_index("target").loc["xnli"]
     row = row[row.what == "score"].iloc[0]
     assert row.published == "79.2" and row.difference.startswith("+2.0") and row.known == "V2"
+
+
+def test_explore_runs_on_any_studys_records_and_offers_choices(micro):
+    project, _ = micro
+    code = "from pathlib import Path; from xtools import notebooks; "
+    code += "notebooks.execute(Path('notebooks/explore.py'), {'study': 'micro'}, Path('runs/explored.ipynb'))"
+    environment = os.environ | {"PYTHONPATH": str(project.folder)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=project.folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    explored = (project.folder / "runs/explored.ipynb").read_text()
+    assert "application/vnd.jupyter.widget-view+json" in explored
