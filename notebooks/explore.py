@@ -55,14 +55,4 @@ plots.by_language(own, loaded.recipes[:2], languages, "two recipes") if len(own)
 # Or choose in the notebook: recipes and languages of one backbone, as a figure.
 
 # %%
-import ipywidgets
-
-choose = ipywidgets.SelectMultiple
-ipywidgets.interact(
-    plots.chosen,
-    table=ipywidgets.fixed(table),
-    backbone=list(loaded.backbones),
-    target=["all", *loaded.targets],
-    recipes=choose(options=loaded.recipes, value=loaded.recipes[:2]),
-    languages=choose(options=languages, value=languages),
-)  # fmt: skip
+plots.chooser(table, list(loaded.backbones), loaded.recipes, loaded.targets)

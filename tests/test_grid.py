@@ -77,7 +77,7 @@ def test_a_cell_that_fails_leaves_the_rest_and_is_listed(project, parquet_root):
     parquet_root("facebook/xnli", "de", {"validation": good, "test": [nli(7, 0)]})
     tatoeba = [{"source_sentence": f"Satz {i}\n", "target_sentence": f"sentence {i}\n"} for i in range(20)]
     root = parquet_root("google/xtreme", "tatoeba.deu", {"validation": tatoeba})
-    pretraining = {"documents": 100, "vocabulary": 300, "epochs": 1, "batch_size": 16, "max_length": 64, "learning_rate": 1e-3}
+    pretraining = {"documents": 100, "vocabulary": 300, "epochs": 1, "batch_size": 16, "max_length": 128, "learning_rate": 1e-3}
     project.write_study(
         "broken",
         source=str(root),
@@ -135,7 +135,8 @@ def test_two_runs_of_one_study_do_not_meet(micro):
 
 def test_a_killed_kernel_is_a_failed_cell(project):
     text = (project.folder / "notebooks/3_target.py").read_text()
-    deadly = text.replace("# %%\nmodel = ", "# %%\nimport os, signal\n\nos.kill(os.getpid(), signal.SIGKILL)\nmodel = ", 1)
+    trained = '# %%\nwith run.clock("training"):\n'
+    deadly = text.replace(trained, f"# %%\nimport os, signal\n\nos.kill(os.getpid(), signal.SIGKILL)\n{trained[5:]}", 1)
     assert deadly != text
     (project.folder / "notebooks/3_target.py").write_text(deadly)
     project.write_study("killed", seeds=[0], recipes=["none"], targets=["xnli"])

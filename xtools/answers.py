@@ -84,8 +84,9 @@ def efficiency(study: Study, table: pd.DataFrame) -> Answer:
         row = worth.iloc[0]
         told.append(f"{row['from, to'].replace(', ', ' to ')} costs {row['latency']} in latency and {row['FLOPs']} in FLOPs, "
                     f"and gives {row['average score (points)']} points")  # fmt: skip
-    for backbone, (mean, low, high) in costs.items():
-        told.append(f"scoring {backbone} after intermediate training takes {mean:.2f} [{low:.2f}, {high:.2f}] of the time without")
+    for backbone, ratio in costs.items():
+        percent = stats.show(*(100 * value for value in ratio))
+        told.append(f"scoring {backbone} after intermediate training takes {percent} percent of the time without")
     return Answer(f"{'; '.join(told)}." if told else f"{NO_ANSWER}: nothing has been timed yet.", limits)
 
 

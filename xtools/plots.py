@@ -4,6 +4,7 @@ import base64
 import html
 import io
 
+import ipywidgets
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
@@ -199,6 +200,19 @@ def chosen(table: pd.DataFrame, backbone: str, target: str, recipes, languages) 
     own = own if target == "all" else own[own.target == target]
     ready = len(own) and len(recipes) and len(languages)
     return by_language(own, list(recipes), list(languages), f"{backbone}, {target}") if ready else HTML("<p>nothing to show</p>")
+
+
+def chooser(table: pd.DataFrame, backbones: list[str], recipes: list[str], targets: list[str]):
+    """Widgets to choose a backbone, target, recipes and languages with, and the figure of what is chosen."""
+    languages = list(dict.fromkeys(table.language))
+    return ipywidgets.interactive(
+        chosen,
+        table=ipywidgets.fixed(table),
+        backbone=backbones,
+        target=["all", *targets],
+        recipes=ipywidgets.SelectMultiple(options=recipes, value=recipes[:2]),
+        languages=ipywidgets.SelectMultiple(options=languages, value=languages),
+    )
 
 
 def score_against_latency(points: pd.DataFrame, frontier: pd.DataFrame, title: str) -> HTML:

@@ -263,6 +263,7 @@ def keep_reference(study: Study) -> str:
         "backbones": timing_frame(study).to_dict("records"),
         "variants": variants_table(study).to_dict("records"),
     }
+    path.parent.mkdir(exist_ok=True)
     records.write_json(path, kept)
     return f"kept {len(timed)} repetitions in {path.relative_to(ROOT)}"
 
@@ -292,10 +293,15 @@ def world_checks(study: Study, table: pd.DataFrame) -> pd.DataFrame:
         (
             "source development scores, mean over seeds",
             "between 60 and 97",
-            f"{dev.min():.1f} to {dev.max():.1f}",
+            f"{dev.min():.1f} to {dev.max():.1f}" if len(dev) else "–",
             dev.between(60, 97).all() and len(dev),
         ),
-        ("rank correlation of zero-shot score with distance", "below 0", f"{rank:.2f} over {len(rich)} languages", rank < 0),
+        (
+            "rank correlation of zero-shot score with distance",
+            "below 0",
+            "–" if np.isnan(rank) else f"{rank:.2f} over {len(rich)} languages",
+            rank < 0,
+        ),
         ("average of the first and the last backbone, recipe none", "intervals apart", *_apart(study, alone)),
         ("the same, averaged over all recipes", "intervals apart", *_apart(study, pooled)),
     ]
@@ -312,7 +318,7 @@ def degenerate_frame(table: pd.DataFrame) -> pd.DataFrame:
     """Runs that learnt nothing, per backbone and target: source development score within two standard errors of chance, or, for a metric
     without chance, below one point. They are counted here and dropped nowhere."""
     dev = table[table.split == "dev"].copy()
-    chance = dev.target.map(lambda name: tasks.get(name).chance)
+    chance = pd.Series([tasks.get(name).chance for name in dev.target], index=dev.index, dtype=float)
     dev["at_chance"] = dev.score <= (chance + 2 * (chance * (100 - chance) / dev.n) ** 0.5).where(chance > 0, 1.0)
     rows = []
     for (backbone, target), own in dev.groupby(["backbone", "target"], sort=False):
@@ -339,7 +345,8 @@ def side_by_side(study: Study, table: pd.DataFrame) -> pd.DataFrame:
                 frame, value = (gains, "gain") if entry["what"] == "gain" else (scores, "score")
                 own = frame[(frame.backbone == backbone) & (frame.recipe == entry["recipe"]) & (frame.target == target)]
                 mean, low, high = stats.interval(own[value])
-                rows.append({"backbone": backbone, "recipe": entry["recipe"], "target": target, "what": entry["what"],
+                if len(own):
+                    rows.append({"backbone": backbone, "recipe": entry["recipe"], "target": target, "what": entry["what"],
                              "ours": stats.show(mean, low, high), "published": f"{figure:.1f}",
                              "difference": stats.show(mean - figure, low - figure, high - figure, sign=True),
                              "source": entry["source"], "known": entry["confidence"]})  # fmt: skip

@@ -105,6 +105,7 @@ class Study(Strict):
             raise ValueError("intermediate.mlm_examples: missing, and a recipe has +mlm")
         if any(not b.load for b in self.backbones.values()) and not self.pretraining:
             raise ValueError("pretraining: missing, and a backbone is to be made from nothing")
+        self._fits_what_is_made_here()
         if any(b.pictures for b in self.backbones.values()):
             if self.source != "microworld":
                 raise ValueError("backbones: pictures are the microworld's alone; take a published multimodal encoder instead")
@@ -122,6 +123,17 @@ class Study(Strict):
                             f"languages.{target}: {language} is not among its languages{nearest(language, known[target].languages)}"
                         )
         return self
+
+    def _fits_what_is_made_here(self):
+        """An encoder that is made here has as many positions as its pretraining text may have tokens."""
+        if all(backbone.load for backbone in self.backbones.values()):
+            return
+        for key, phase in (("intermediate", self.intermediate), ("target", self.target)):
+            for name in [None, *phase.tasks] if phase else ():
+                asked = (phase.for_task(name) if name else phase).max_length
+                if asked > self.pretraining.max_length:
+                    where = f"{key}.tasks.{name}.max_length" if name else f"{key}.max_length"
+                    raise ValueError(f"{where}: {asked} is more than the {self.pretraining.max_length} tokens of pretraining.max_length")
 
     @property
     def folder(self) -> Path:
