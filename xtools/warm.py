@@ -16,6 +16,7 @@ import traceback
 from pathlib import Path
 
 ADDRESS = "XTOOLS_WARM"  # environment variable that holds the server's socket
+os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # nobody debugs these kernels: no warning that it would be hard
 os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # counting GPUs must not start CUDA here: forks could not use it then
 
 
