@@ -68,6 +68,8 @@ def benchmarks(study: Study, table: pd.DataFrame) -> Answer:
     kinds = {questions.data_kind(recipe) for recipe in study.recipes if recipe != "none"}
     counts = ", ".join(f"{len(set(study.targets) & set(m))} of {name}'s {len(m)}" for name, m in benchmark.BENCHMARKS.items())
     limits = f"The averages are over {counts} targets, in this study's languages. Intermediate data: {'; '.join(sorted(kinds)) or 'none'}."
+    if set(gains) <= {"–"} and not taus:
+        return Answer(f"{NO_ANSWER}: no average over a benchmark's targets is whole yet.", limits)
     return Answer(
         f"From {first} to {last} is worth {gains[0]} points on XTREME's targets and {gains[1]} on XTREME-R's; their rankings of the recipes "
         f"agree with Kendall's tau {agreed} (1 is the same order).",
@@ -82,8 +84,9 @@ def efficiency(study: Study, table: pd.DataFrame) -> Answer:
     told = []
     if len(worth):
         row = worth.iloc[0]
-        told.append(f"{row['from, to'].replace(', ', ' to ')} costs {row['latency']} in latency and {row['FLOPs']} in FLOPs, "
-                    f"and gives {row['average score (points)']} points")  # fmt: skip
+        gain = row["average score (points)"]
+        cost = f"{row['from, to'].replace(', ', ' to ')} costs {row['latency']} in latency and {row['FLOPs']} in FLOPs"
+        told.append(cost + (f" and gives {gain} points" if gain != "–" else "; what it gives is not known yet"))
     for backbone, ratio in costs.items():
         percent = stats.show(*(100 * value for value in ratio))
         told.append(f"scoring {backbone} after intermediate training takes {percent} percent of the time without")

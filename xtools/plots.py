@@ -9,6 +9,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 from IPython.display import HTML
+from matplotlib.ticker import LogLocator
 
 from xtools import stats
 
@@ -37,7 +38,9 @@ def answer(effect: str, limits: str) -> HTML:
 
 
 def frame(table: pd.DataFrame, caption: str = "") -> HTML:
-    """A table as HTML, text escaped."""
+    """A table as HTML, text escaped; in place of an empty one a line that says so."""
+    if table.empty:
+        return HTML(f"<p>{html.escape(caption)}: nothing to show yet</p>")
     body = table.to_html(index=False, border=0, escape=True, na_rep="–", float_format="{:.1f}".format)
     return HTML(body.replace(">", f"><caption>{html.escape(caption)}</caption>", 1) if caption else body)
 
@@ -130,9 +133,9 @@ def variants(found: pd.DataFrame, what: str) -> HTML:
         ax.errorbar(own["mean"], y, xerr=error, fmt=MARKERS[i % len(MARKERS)], capsize=3, label=backbone)
     ax.set(xscale="log", xlabel="median latency of one example (ms, log scale)", title=what)
     ax.set_yticks(range(len(settings)), settings)
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     ax.xaxis.set_major_formatter("{x:g}")
-    ax.xaxis.set_minor_formatter("{x:g}")
-    ax.tick_params(axis="x", which="both", rotation=30)
+    ax.minorticks_off()
     ax.legend(title="", loc="upper left", bbox_to_anchor=(1, 1))
     return figure(fig, f"{what}: " + "; ".join(f"{r.backbone} {r.setting} {r.mean:.3g} ms" for r in found.itertuples()))
 
