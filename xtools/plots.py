@@ -133,11 +133,17 @@ def variants(found: pd.DataFrame, what: str) -> HTML:
         ax.errorbar(own["mean"], y, xerr=error, fmt=MARKERS[i % len(MARKERS)], capsize=3, label=backbone)
     ax.set(xscale="log", xlabel="median latency of one example (ms, log scale)", title=what)
     ax.set_yticks(range(len(settings)), settings)
-    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    ax.xaxis.set_major_formatter("{x:g}")
-    ax.minorticks_off()
+    _ticks(ax)
     ax.legend(title="", loc="upper left", bbox_to_anchor=(1, 1))
     return figure(fig, f"{what}: " + "; ".join(f"{r.backbone} {r.setting} {r.mean:.3g} ms" for r in found.itertuples()))
+
+
+def _ticks(ax) -> None:
+    """Plain numbers on a logarithmic axis of times, close enough that a factor below two shows some."""
+    low, high = ax.get_xlim()
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high > 5 * low else (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)))
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.minorticks_off()
 
 
 def scores_by_language(scores: dict[str, float], metric: str, source: str, chance: float = 0) -> HTML:
@@ -235,7 +241,6 @@ def score_against_latency(points: pd.DataFrame, frontier: pd.DataFrame, title: s
     for i, backbone in enumerate(backbones):
         ax.plot([], [], MARKERS[i % len(MARKERS)], color="black", label=backbone)
     ax.set(xlabel="median latency of one example (ms)", ylabel="average over targets (%)", title=title, xscale="log")
-    ax.xaxis.set_major_formatter("{x:g}")
-    ax.xaxis.set_minor_formatter("{x:g}")
+    _ticks(ax)
     ax.legend(bbox_to_anchor=(1.01, 1), loc="upper left")
     return figure(fig, f"{title}: " + "; ".join(f"{r.backbone} {r.recipe} {r.mean:.1f} at {r.latency:.2f} ms" for r in points.itertuples()))

@@ -199,6 +199,11 @@ def timing_table(study: Study) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
+COSTS = [
+    "latency (ms)", "variation (%)", "examples/s", "GFLOPs per example", "memory (MiB)", "J per example", "repetitions", "weights", "doubts",
+]  # fmt: skip
+
+
 def timing_frame(study: Study) -> pd.DataFrame:
     """Cost per backbone over repetitions: medians, the 95% interval of latency, its coefficient of variation, and what makes it doubtful."""
     rows = []
@@ -222,7 +227,7 @@ def timing_frame(study: Study) -> pd.DataFrame:
                 else "none",
             }
         )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=["backbone", *COSTS])
 
 
 def variants_table(study: Study) -> pd.DataFrame:
@@ -242,8 +247,9 @@ def variants_table(study: Study) -> pd.DataFrame:
 def reference_frame() -> pd.DataFrame:
     """Costs that were measured on other machines and are kept with the project (results/timing-*.json), with their provenance."""
     found = [json.loads(path.read_text()) for path in sorted((ROOT / "results").glob("timing-*.json"))]
-    rows = [{"machine": kept["machine"]} | row | {"commit": kept["commit"]} for kept in found for row in kept["backbones"]]
-    return pd.DataFrame(rows)
+    rows = [row | {"machine": kept["machine"], "commit": kept["commit"]} for kept in found for row in kept["backbones"]]
+    columns = ["backbone", *COSTS, "machine", "commit"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def keep_reference(study: Study) -> str:
