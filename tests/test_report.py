@@ -172,6 +172,14 @@ def test_runs_at_chance_are_counted():
     assert found["runs at chance"].tolist() == ["2 of 3"] and found.which.tolist() == ["none s0, mnli s0"]
 
 
+@pytest.mark.parametrize(("latencies", "told"), [((10.0, 10.1, 10.05), "none"), ((10.0, 12.0, 11.0), "latency varies by more than 3%")])
+def test_repetitions_that_differ_are_doubted(monkeypatch, latencies, told):
+    row = {"backbone": "small", "throughput": 5.0, "utilisation": 0.5, "gflops": 1.0, "memory": 9.0, "joules": None, "doubts": ""}
+    timed = pd.DataFrame([row | {"latency": ms, "weights": "trained", "tokenizer": "its own"} for ms in latencies])
+    monkeypatch.setattr(report, "timing_table", lambda loaded: timed)
+    assert report.timing_frame(study.load("pocket")).doubts.tolist() == [told]
+
+
 def test_published_figures_stand_beside_ours_with_the_difference():
     loaded = study.load("xtreme")
     assert all(set(entry["figures"]) <= set(tasks.registry()) for entry in report.published())

@@ -185,6 +185,7 @@ def timing_table(study: Study) -> pd.DataFrame:
                     "latency": times["latency_ms"]["median"],
                     "p90": times["latency_ms"]["p90"],
                     "throughput": times["throughput"],
+                    "utilisation": times["utilisation"],
                     "gflops": result["gflops_per_example"],
                     "tokens": result["tokens_per_example"],
                     "memory": times["memory_mib"]["allocated"] or times["memory_mib"]["resident"],
@@ -195,12 +196,13 @@ def timing_table(study: Study) -> pd.DataFrame:
                     "doubts": "; ".join(times["flags"]),
                 }
             )
-    columns = "backbone latency p90 throughput gflops tokens memory joules precision weights tokenizer doubts".split()
+    columns = "backbone latency p90 throughput utilisation gflops tokens memory joules precision weights tokenizer doubts".split()
     return pd.DataFrame(rows, columns=columns)
 
 
+STEADY = 3.0  # percent: coefficient of variation of latency between processes on a quiet machine
 COSTS = [
-    "latency (ms)", "variation (%)", "examples/s", "GFLOPs per example", "memory (MiB)", "J per example", "repetitions", "weights", "doubts",
+    "latency (ms)", "variation (%)", "examples/s", "utilisation (%)", "GFLOPs per example", "memory (MiB)", "J per example", "repetitions", "weights", "doubts",
 ]  # fmt: skip
 
 
@@ -217,17 +219,24 @@ def timing_frame(study: Study) -> pd.DataFrame:
                 "latency (ms)": f"{mean:.3g}" + (f" [{low:.3g}, {high:.3g}]" if not np.isnan(low) else ""),
                 "variation (%)": "–" if np.isnan(variation) else f"{variation:.1f}",
                 "examples/s": f"{own.throughput.median():.4g}",
+                "utilisation (%)": f"{100 * own.utilisation.median():.0f}",
                 "GFLOPs per example": f"{own.gflops.iloc[0]:.4g}",
                 "memory (MiB)": f"{own.memory.max():.0f}",
                 "J per example": "–" if np.isnan(joules) else f"{joules:.3g}",
                 "repetitions": len(own),
                 "weights": own.weights.iloc[0] + ("" if own.tokenizer.iloc[0] == "its own" else f", tokenizer {own.tokenizer.iloc[0]}"),
-                "doubts": f"{(own.doubts != '').sum()} of {len(own)} repetitions, such as: {max(own.doubts)}"
-                if any(own.doubts)
-                else "none",
+                "doubts": _doubts(own, variation),
             }
         )
     return pd.DataFrame(rows, columns=["backbone", *COSTS])
+
+
+def _doubts(own: pd.DataFrame, variation: float) -> str:
+    """What makes a backbone's repetitions doubtful: the flags of some, or that they differ by more than `STEADY`."""
+    found = [f"latency varies by more than {STEADY:.0f}%"] if variation > STEADY else []
+    if any(own.doubts):
+        found.append(f"{(own.doubts != '').sum()} of {len(own)} repetitions, such as: {max(own.doubts)}")
+    return "; ".join(found) or "none"
 
 
 def variants_table(study: Study) -> pd.DataFrame:
