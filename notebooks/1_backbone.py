@@ -64,8 +64,8 @@ plots.frame(guesses, "Masked tokens and the encoder's first guess") if len(guess
 
 # %%
 found = card.get("pictures_found")
-title = "captions whose picture is found among a hundred (%)"
-plots.scores_by_language(found, title, run.study.source_language, 1.0) if found else print("this encoder learnt from text alone")
+title, chance = f"captions whose picture is found among {backbones.HELD_OUT}", 100 / backbones.HELD_OUT
+plots.scores_by_language(found, title, run.study.source_language, chance) if found else print("this encoder learnt from text alone")
 
 # %%
 run.save({"card": card, "parameters": backbones.parameters(encoder)})

@@ -184,7 +184,8 @@ plots.variants(settings, f"{run.study.name}: settings") if len(settings) else pr
 # Measurements that came with the project, made elsewhere, for comparison:
 
 # %%
-plots.frame(report.reference_frame(), "Reference measurements") if len(report.reference_frame()) else print("none are kept in results/")
+kept = report.reference_frame()
+plots.frame(kept, "Reference measurements") if len(kept) else print("none are kept in results/")
 
 # %% [markdown]
 # The same examples take more sub-words, and so more time, in some languages than in others.

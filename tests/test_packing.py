@@ -27,6 +27,11 @@ def ids(tokenizer):
     return pad(rows, tokenizer.pad_token_id)
 
 
+def elsewhere(config) -> int:
+    """A first position that is not the architecture's."""
+    return 2 if config.model_type == "bert" else 0
+
+
 def logits_and_gradient(made: Encoder, ids: torch.Tensor, packed: bool):
     made.pack(packed).model.zero_grad()
     keep = ids != made.tokenizer.pad_token_id
@@ -51,7 +56,7 @@ def test_every_layer_is_given_packed_too(made, ids):
 
 def test_positions_that_start_at_another_place_give_other_logits(made, ids, monkeypatch):
     padded, _ = logits_and_gradient(made, ids, False)
-    monkeypatch.setitem(packing.FIRST_POSITION, made.config.model_type, lambda config: 0 if made.config.model_type != "bert" else 2)
+    monkeypatch.setitem(packing.FIRST_POSITION, made.config.model_type, elsewhere)
     packed, _ = logits_and_gradient(made, ids, True)
     assert (packed - padded).abs().max() > 0.1 * padded.abs().max()
 
@@ -75,10 +80,28 @@ def test_a_packed_run_learns_what_a_padded_one_learns(tokenizer, settings):
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
-def test_a_trial_decides_and_leaves_no_trace(made):
+def test_a_trial_finds_a_difference_and_leaves_no_trace(made, monkeypatch):
     before = [p.clone() for p in made.model.parameters()]
-    assert packing.pays(made) in (True, False) and not made.packed
+    assert "differ" not in packing.trial(made)
+    monkeypatch.setitem(packing.FIRST_POSITION, made.config.model_type, elsewhere)
+    monkeypatch.setattr(packing, "AGREE", 1e-4)
+    assert "packed hidden states differ by" in packing.trial(made) and not made.packed
     assert all(torch.equal(a, b) and b.grad is None for a, b in zip(before, made.model.parameters(), strict=True))
+
+
+def test_a_missing_kernel_is_a_reason_and_any_other_fault_is_not_hidden(made, monkeypatch):
+    def fail(message):
+        def run(*args, **kwargs):
+            raise RuntimeError(message)
+
+        monkeypatch.setattr(packing, "run", run)
+
+    fail("No viable backend for scaled_dot_product_attention was found.")
+    assert "torch cannot pack here (No viable backend" in packing.trial(made)
+    fail("CUDA out of memory")
+    with pytest.raises(RuntimeError, match="out of memory"):
+        packing.trial(made)
+    assert not made.packed
 
 
 def test_packing_an_architecture_that_cannot_be_packed_is_refused(tokenizer):

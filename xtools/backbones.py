@@ -29,9 +29,11 @@ def published(study: Study, backbone: str, seed: int) -> Encoder:
     if local.exists() and (local / CARD).exists():
         card = json.loads((local / CARD).read_text())
         if study.source == "microworld" and card["world"] != world.fingerprint():
-            raise Problem(f"{where}: made for another microworld ({card['world']}, now {world.fingerprint()}); run make backbones")
+            raise Problem(
+                f"{where}: made for another microworld ({card['world']}, now {world.fingerprint()}); run make backbones PROFILE={study.name}"
+            )
     if where.startswith("backbones/") and not local.exists():
-        raise Problem(f"{where}: not there; run make backbones, or take seed {seed} out of the study")
+        raise Problem(f"{where}: not there; run make backbones PROFILE={study.name}, or take seed {seed} out of the study")
     return encoder.load(str(local) if local.exists() else where, entry.revision, entry.tokenizer)
 
 

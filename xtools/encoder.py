@@ -70,20 +70,20 @@ class Encoder:
 
     def hidden(self, ids: torch.Tensor) -> torch.Tensor:
         """The last layer's hidden states [sequences, tokens, hidden] in fp32 for padded ids [sequences, tokens]."""
-        body = self.body or self.model.base_model
-        with self.autocast():
-            if self.packed:
-                return packing.run(body, self.inputs(ids), self._first_position())[0].float()
-            return body(**self.inputs(ids)).last_hidden_state.float()
+        return self._outputs(ids).last_hidden_state.float()
 
     def hidden_layers(self, ids: torch.Tensor, layers: list[int]) -> list[torch.Tensor]:
         """As `hidden`, of several layers, counted from 1 (0 = embeddings)."""
+        states = self._outputs(ids, output_hidden_states=True).hidden_states
+        return [states[layer].float() for layer in layers]
+
+    def _outputs(self, ids: torch.Tensor, **more):
+        """What the encoder proper returns, however it runs."""
+        body = self.body or self.model.base_model
         with self.autocast():
             if self.packed:
-                _, states = packing.run(self.model.base_model, self.inputs(ids), self._first_position(), output_hidden_states=True)
-            else:
-                states = self.model.base_model(**self.inputs(ids), output_hidden_states=True).hidden_states
-        return [states[layer].float() for layer in layers]
+                return packing.run(body, self.inputs(ids), packing.FIRST_POSITION[self.config.model_type](self.config), **more)
+            return body(**self.inputs(ids), **more)
 
     @property
     def attention(self) -> str:
@@ -96,9 +96,6 @@ class Encoder:
             self.packed = on
             self.model.set_attn_implementation(packing.NAME if on else choose_attention(self.device) or "sdpa")
         return self
-
-    def _first_position(self) -> int:
-        return packing.FIRST_POSITION[self.config.model_type](self.config)
 
     def exact(self) -> "Encoder":
         """The same weights in fp32. Scores in bf16 differ from these by up to half a point in a language, so scoring and timing use fp32."""
@@ -162,13 +159,17 @@ def choose_attention(device: torch.device) -> str | None:
 
 
 def choose_packing(asked: str, made: Encoder) -> Encoder:
-    """The encoder, set to run batches `padded` or `packed`; `auto` packs on a GPU where a trial says that it is faster and agrees.
+    """The encoder, set to run batches `padded` or `packed`; `auto` packs on a GPU where a trial finds no reason against it, and prints
+    the reason where there is one.
 
     Raises Problem when packing is asked for and the architecture cannot be packed.
     """
     if asked == "packed" and made.config.model_type not in packing.FIRST_POSITION:
         raise Problem(f"batches: {made.config.model_type} cannot be packed ({', '.join(packing.FIRST_POSITION)} can); set batches: auto")
-    return made.pack(asked == "packed" or (asked == "auto" and made.device.type == "cuda" and packing.pays(made)))
+    against = packing.trial(made) if asked == "auto" and made.device.type == "cuda" else ""
+    if against:
+        print(f"batches are padded: {against}")
+    return made.pack(asked == "packed" or (asked == "auto" and made.device.type == "cuda" and not against))
 
 
 def choose_device(asked: str) -> torch.device:
@@ -257,6 +258,8 @@ def config_of(where: str, revision: str | None = None):
 
     Raises Problem when it is in none of them.
     """
+    if is_local(where) and not (ROOT / where).exists():
+        raise Problem(f"{where}: not there; run make backbones PROFILE=<study>")
     known = yaml.safe_load((ROOT / "params" / "encoders.yaml").read_text())
     if where in known and not is_local(where):
         return AutoConfig.for_model(**known[where])

@@ -9,7 +9,7 @@ import pandas as pd
 import yaml
 from scipy.stats import spearmanr
 
-from xtools import benchmark, records, stats, tasks
+from xtools import benchmark, records, stats, tasks, timing
 from xtools.problems import Problem
 from xtools.sources import world
 from xtools.study import ROOT, Study
@@ -185,7 +185,7 @@ def timing_table(study: Study) -> pd.DataFrame:
                     "latency": times["latency_ms"]["median"],
                     "p90": times["latency_ms"]["p90"],
                     "throughput": times["throughput"],
-                    "utilisation": times["utilisation"],
+                    "utilisation": timing.utilisation(result, times),
                     "gflops": result["gflops_per_example"],
                     "tokens": result["tokens_per_example"],
                     "memory": times["memory_mib"]["allocated"] or times["memory_mib"]["resident"],

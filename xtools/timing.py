@@ -272,8 +272,8 @@ def variants(encoder: Encoder, names: list[str], features: list[dict], seconds: 
 
 
 def measure(encoder: Encoder, features: dict[str, list[dict]], settings) -> dict:
-    """One repetition of everything, in milliseconds, examples per second, MiB and joules; `utilisation` is the share of the processor's own
-    matrix-product rate that the offline scenario reaches. `features` are evaluation examples by language,
+    """One repetition of everything, in milliseconds, examples per second, MiB and joules, and the FLOP/s of a matrix
+    product. `features` are evaluation examples by language,
     `settings` the study's timing parameters."""
     every, begun = [feature for found in features.values() for feature in found], Usage.now()
     repeated, distinct = repeated_and_distinct(encoder, int(np.median([length(f) for f in every])))
@@ -281,8 +281,8 @@ def measure(encoder: Encoder, features: dict[str, list[dict]], settings) -> dict
     found = {
         "latency_ms": percentiles(np.concatenate(list(streams.values()))),
         "by_language_ms": {language: 1000 * float(np.median(spent)) for language, spent in streams.items()},
-        "throughput": (throughput := offline(encoder, every, settings.seconds)),
-        "utilisation": throughput * _mean_flops(encoder, every) / matrix_rate(encoder.device, encoder.precision),
+        "throughput": offline(encoder, every, settings.seconds),
+        "matrix_rate": matrix_rate(encoder.device, encoder.precision),
         "sweep": sweep(encoder, settings.lengths, settings.batches, settings.seconds, settings.iterations),
         "variants": variants(encoder, settings.variants, every, settings.seconds),
         "joules": joules(encoder, every, settings.seconds),
@@ -291,10 +291,6 @@ def measure(encoder: Encoder, features: dict[str, list[dict]], settings) -> dict
         "threads": torch.get_num_threads(),
     }
     return found | {"flags": flags(encoder.device, repeated, distinct, Usage.now().others(begun))}
-
-
-def _mean_flops(encoder: Encoder, features: list[dict]) -> float:
-    return float(np.mean([sum(flops(encoder.config, len(ids)) for ids in feature["ids"]) for feature in features]))
 
 
 def exact(encoder: Encoder, features: dict[str, list[dict]]) -> dict:
@@ -312,6 +308,11 @@ def exact(encoder: Encoder, features: dict[str, list[dict]]) -> dict:
     }
 
 
+def utilisation(fixed: dict, times: dict) -> float:
+    """The share of a matrix product's FLOP/s that the offline scenario reaches."""
+    return times["throughput"] * fixed["gflops_per_example"] * 1e9 / times["matrix_rate"]
+
+
 def summary(fixed: dict, times: dict) -> pd.DataFrame:
     """One repetition for people; what is absent is a dash."""
 
@@ -324,7 +325,7 @@ def summary(fixed: dict, times: dict) -> pd.DataFrame:
         "latency, 90th percentile (ms)": shown(latency["p90"]),
         "latency, 99th percentile (ms)": shown(latency["p99"]),
         "throughput (examples/s)": shown(times["throughput"]),
-        "model FLOP utilisation, all at once (%)": shown(100 * times["utilisation"]),
+        "model FLOP utilisation, all at once (%)": shown(100 * utilisation(fixed, times)),
         "tokens per example": shown(fixed["tokens_per_example"]),
         "GFLOPs per example": shown(fixed["gflops_per_example"]),
         "energy (J per example)": shown(times["joules"]),
