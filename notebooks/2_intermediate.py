@@ -30,15 +30,16 @@ from xtools import cells, examples, finetuning, plots
 
 run = cells.start(study, "intermediate", backbone, recipe, seed=seed, folder=folder)
 encoder = run.load_encoder()
-data = finetuning.recipe_data(run.study, recipe)
+data = finetuning.recipe_data(encoder, run.study, recipe)
 beside = finetuning.beside(encoder, run.study, recipe, seed)
-print(f"{run.study.title}: {backbone}, seed {seed}, on " + ", ".join(f"{len(rows):,} x {name}" for name, (_, rows) in data.items()))
+print(f"{run.study.title}: {backbone}, seed {seed}, on " + ", ".join(f"{features.rows:,} x {name}" for name, (_, features) in data.items()))
 
 # %% [markdown]
-# A training example of each task, as the encoder's tokenizer will get it:
+# A training example of each task:
 
 # %%
-plots.frame(examples.table([(name, task, rows, None) for name, (task, rows) in data.items()], n=1), "First training example")
+first = finetuning.first_rows(run.study, data)
+plots.frame(examples.table([(name, task, first[name], None) for name, (task, _) in data.items()]), "First training example")
 
 # %%
 settings = finetuning.settings(run.study, recipe)

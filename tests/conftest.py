@@ -13,11 +13,18 @@ import pytest
 import torch
 
 from xtools import encoder as encoders
+from xtools import features
 from xtools.settings import Training
 from xtools.sources import world
 from xtools.study import ROOT
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory):
+    """Encoded examples of tests stay out of the project's folder."""
+    features.FOLDER = tmp_path_factory.mktemp("encoded")
 
 
 @pytest.fixture(scope="session")

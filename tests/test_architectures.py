@@ -26,7 +26,7 @@ def every_format_works(made: Encoder):
     for name in FORMATS.values():
         task = tasks.get(name)
         rows = sources.rows(WORLD, task, "train", "qaa", 4)
-        heads, curve = finetuning.fine_tune(made, {name: (task, rows)}, TWO_STEPS, 0)
+        heads, curve = finetuning.fine_tune(made, {name: (task, scoring.encoded(made, task, rows, TWO_STEPS.max_length))}, TWO_STEPS, 0)
         assert curve["steps"] >= 2 and all(loss == loss and loss < 1e4 for loss in curve["loss"])
         if task.format == "retrieval":
             vectors = scoring.embed(made, task, rows, [1, made.config.num_hidden_layers], "first", 64)

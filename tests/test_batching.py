@@ -41,5 +41,5 @@ def test_padding_is_on_the_right_and_rounded():
 
 
 def test_collate_keeps_the_order_of_sequences():
-    batch = collate([{"ids": [[1, 2], [3]]}, {"ids": [[4], [5, 6]]}], 0, "cpu")
+    batch = collate([{"ids": [[1, 2], [3]]}, {"ids": [[4], [5, 6]]}], 0)
     assert batch["ids"][:, 0].tolist() == [1, 3, 4, 5]

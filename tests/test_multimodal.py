@@ -64,20 +64,19 @@ def test_a_text_tower_keeps_its_weights_trains_and_survives_saving(kind, words, 
     assert all(torch.equal(a, b) for a, b in zip(made.model.parameters(), published.parameters(), strict=True))
     task = tasks.get("xnli")
     rows = sources.rows(sources.Source("microworld"), task, "train", "qaa", 16)
-    heads, _ = finetuning.fine_tune(made, {"xnli": (task, rows)}, settings, 0)
+    heads, _ = finetuning.fine_tune(made, {"xnli": (task, scoring.encoded(made, task, rows, 64))}, settings, 0)
     encoder.save(made, tmp_path / "tuned")
     again = encoder.load(str(tmp_path / "tuned"))
     assert scoring.predict(again, heads["xnli"], task, rows, 64) == scoring.predict(made, heads["xnli"], task, rows, 64)
     assert not torch.equal(next(iter(again.model.parameters())), next(iter(published.parameters()))), "it was trained"
 
 
-def test_a_task_longer_than_the_tower_reads_is_refused_with_the_reason(words, settings, tmp_path):
+def test_a_task_longer_than_the_tower_reads_is_refused_with_the_reason(words, tmp_path):
     checkpoint(tmp_path, words, "siglip")
     made, task = encoder.load(str(tmp_path)), tasks.get("xquad")
     rows = sources.rows(sources.Source("microworld"), task, "train", "qaa", 4)
-    longer = settings.model_copy(update={"max_length": 128})
     with pytest.raises(Problem, match=r"xquad: max_length is 128, and siglip_text_model reads 64 tokens at most; set tasks\.xquad"):
-        finetuning.fine_tune(made, {"xquad": (task, rows)}, longer, 0)
+        scoring.encoded(made, task, rows, 128)
 
 
 def test_masked_language_modelling_needs_a_head(words, tmp_path):

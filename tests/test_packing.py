@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForMaskedLM
 
-from xtools import encoder, finetuning, packing, sources, targets, tasks
+from xtools import encoder, finetuning, packing, scoring, sources, targets, tasks
 from xtools.batching import pad
 from xtools.encoder import Encoder
 from xtools.problems import Problem
@@ -74,7 +74,7 @@ def test_a_packed_run_learns_what_a_padded_one_learns(tokenizer, settings):
     losses = []
     for packed in (False, True):
         made = encoder.create(tokenizer, 2, 32, 4, 64, 0).pack(packed)
-        _, curve = finetuning.fine_tune(made, {"xnli": (task, rows)}, settings, 0)
+        _, curve = finetuning.fine_tune(made, {"xnli": (task, scoring.encoded(made, task, rows, 64))}, settings, 0)
         losses.append(curve["loss"])
         assert targets.Model(made, task, settings).encoder.attention == ("packed" if packed else "eager")
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)

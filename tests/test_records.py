@@ -2,28 +2,30 @@ import json
 
 import pytest
 
-from xtools import records, study
+from xtools import records, study, versions
 from xtools.study import Cell
 
 
 @pytest.fixture
 def code_of(project, monkeypatch):
-    """The code hash of a phase in the project's copy, after an edit of one of its files."""
+    """The code hash of a phase, or of a task's entry, in the project's copy, after an edit of one of its files."""
 
     def edited(phase, name, old="", new=""):
         path = project.folder / name
         before = path.read_text()
         assert old in before
-        monkeypatch.setattr(records, "ROOT", project.folder)
+        for module in (records, versions):
+            monkeypatch.setattr(module, "ROOT", project.folder)
         path.write_text(before.replace(old, new, 1))
-        records._module.cache_clear()
-        records.code.cache_clear()
+        cached = (versions._module, versions._modules, versions.entry, records.code)
+        for function in cached:
+            function.cache_clear()
         try:
-            return records.code(phase)
+            return records.code(phase) if phase in records.NOTEBOOKS else versions.entry(phase)
         finally:
             path.write_text(before)
-            records._module.cache_clear()
-            records.code.cache_clear()
+            for function in cached:
+                function.cache_clear()
 
     return edited
 
@@ -35,7 +37,7 @@ def test_comments_layout_and_docstrings_do_not_count(code_of):
 
 
 def test_code_counts_where_it_is_used(code_of):
-    change = ("xtools/targets.py", "n = len(rows)", "n = len(rows) + 1")
+    change = ("xtools/targets.py", "n = features.rows", "n = features.rows + 1")
     assert code_of("target", *change) != code_of("target", "xtools/targets.py")
     assert code_of("backbone", *change) == code_of("backbone", "xtools/targets.py")
     deep = ("xtools/training.py", "CURVE_POINTS = 40", "CURVE_POINTS = 41")
@@ -48,6 +50,16 @@ def test_pictures_and_new_tasks_do_not_count(code_of):
     assert code_of("target", "xtools/plots.py", '"o", "s"', '"s", "o"') == same
     entry = 'Task("anli_plus", "classification", "accuracy", "nli_plus", ANLI_PLUS, labels=NLI, chance=100 / 3),'
     assert code_of("target", "xtools/tasks/classification.py", entry, entry + entry.replace('"anli_plus"', '"anli2"')) == same
+
+
+def test_an_entry_counts_for_its_own_task_alone(code_of):
+    change = (
+        "xtools/tasks/classification.py",
+        '_pair("sentence1", "sentence2"), rows=49_401',
+        '_pair("sentence2", "sentence1"), rows=49_401',
+    )
+    assert code_of("pawsx", *change) != code_of("pawsx", change[0])
+    assert code_of("qqp", *change) == code_of("qqp", change[0]) != code_of("pawsx", change[0])
 
 
 def test_the_notebook_counts(code_of):

@@ -3,6 +3,7 @@
 import math
 import random
 
+import numpy as np
 import torch
 
 ROUND = 2
@@ -42,16 +43,25 @@ def scoring_order(lengths: list[int], token_budget: int) -> list[list[int]]:
     return batches
 
 
-def pad(sequences: list[list[int]], value: int) -> torch.Tensor:
+def pad(sequences: list, value: int) -> torch.Tensor:
     """Sequences as one tensor [sequences, width], filled with `value` on the right.
 
     The width is the longest length rounded up to a multiple of `ROUND`: each new shape costs the matrix library a new kernel.
     """
-    width = ROUND * math.ceil(max(map(len, sequences)) / ROUND)
-    return torch.tensor([s + [value] * (width - len(s)) for s in sequences])
+    padded = np.full((len(sequences), ROUND * math.ceil(max(map(len, sequences)) / ROUND)), value, dtype=np.int64)
+    for row, sequence in zip(padded, sequences, strict=True):
+        row[: len(sequence)] = sequence
+    return torch.from_numpy(padded)
 
 
-def collate(features: list[dict], pad_id: int, device) -> dict:
-    """A batch: `ids` [sequences, longest] of all features' sequences in order, and the features themselves."""
-    ids = pad([ids for feature in features for ids in feature["ids"]], pad_id)
-    return {"ids": ids.to(device, non_blocking=True), "features": features}
+def collate(features: list[dict], pad_id: int) -> dict:
+    """A batch: `ids` [sequences, longest] of all features' sequences in order, and the features themselves.
+
+    A batch stays in the host's memory: the encoder moves what it needs, so that nothing has to be asked of the device.
+    """
+    return {"ids": pad([ids for feature in features for ids in feature["ids"]], pad_id), "features": features}
+
+
+def moved(values, device: torch.device) -> torch.Tensor:
+    """Values as a tensor on a device, without waiting for what the device is doing."""
+    return torch.as_tensor(values).to(device, non_blocking=True)

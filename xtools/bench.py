@@ -77,7 +77,7 @@ def our_training(made: Encoder, features: list[dict], batch_size: int) -> float:
     """Seconds of one epoch of this project's training loop."""
     head = finetuning.new_head(made, TASK)
     modules = torch.nn.ModuleDict({"encoder": made.model.base_model, "head": head})
-    stream = finetuning.feature_stream(made, head, TASK, features)
+    stream = finetuning.task_stream(made, head, TASK, features)
     settings = Training(learning_rate=1e-5, epochs=1, batch_size=batch_size, max_length=LONGEST)
     timing.synchronize(made.device)
     start = time.perf_counter()
@@ -166,7 +166,7 @@ def data_share(made: Encoder, features: list[dict], batch_size: int, seconds: fl
     stream = Stream("data", [batching.length(f) for f in features], lambda indices: None)
     start = time.perf_counter()
     for _, batch in plan_steps([stream], batch_size, 1, 0):
-        batching.collate([features[i] for i in batch], 1, made.device)
+        batching.collate([features[i] for i in batch], 1)
     return (time.perf_counter() - start) / seconds
 
 

@@ -25,6 +25,7 @@ from transformers import (
 from transformers.utils import logging
 
 from xtools import packing
+from xtools.batching import moved
 from xtools.problems import Problem
 
 logging.disable_progress_bar()
@@ -69,7 +70,7 @@ class Encoder:
         return contextlib.nullcontext()
 
     def hidden(self, ids: torch.Tensor) -> torch.Tensor:
-        """The last layer's hidden states [sequences, tokens, hidden] in fp32 for padded ids [sequences, tokens]."""
+        """The last layer's hidden states [sequences, tokens, hidden] in fp32 for padded ids [sequences, tokens], best in the host's memory."""
         return self._outputs(ids).last_hidden_state.float()
 
     def hidden_layers(self, ids: torch.Tensor, layers: list[int]) -> list[torch.Tensor]:
@@ -82,7 +83,9 @@ class Encoder:
         body = self.body or self.model.base_model
         with self.autocast():
             if self.packed:
-                return packing.run(body, self.inputs(ids), packing.FIRST_POSITION[self.config.model_type](self.config), **more)
+                return packing.run(
+                    body, self._described(ids), packing.FIRST_POSITION[self.config.model_type](self.config), self.device, **more
+                )
             return body(**self.inputs(ids), **more)
 
     @property
@@ -128,10 +131,20 @@ class Encoder:
         return Encoder(self.model, self.tokenizer, "bf16" if precision == "bf16" else "fp32", body, attention == packing.NAME)
 
     def inputs(self, ids: torch.Tensor) -> dict:
-        """What the model is called with: ids, the mask of what is not padding, and segments where the architecture knows them.
+        """What the model is called with, on its device: ids, a mask where there is padding, segments where the architecture knows them.
 
-        BERT's second segment starts after the first separator; XLM-R has one segment only.
+        The mask is given as transformers would make it for fused attention: making it, transformers asks the device whether there is
+        padding, and the host would wait for the answer at every step.
         """
+        found = self._described(ids)
+        if found["attention_mask"].all():
+            del found["attention_mask"]
+        elif self.attention in ("sdpa", packing.NAME) and self.config.model_type in packing.FIRST_POSITION:
+            found["attention_mask"] = found["attention_mask"][:, None, None, :]
+        return {name: moved(value, self.device) for name, value in found.items()}
+
+    def _described(self, ids: torch.Tensor) -> dict:
+        """Ids, the mask of what is not padding, and segments. BERT's second one starts after the first separator; XLM-R has one only."""
         found = {"input_ids": ids, "attention_mask": ids != self.tokenizer.pad_token_id}
         if getattr(self.config, "type_vocab_size", 0) > 1:
             separators = ids == self.tokenizer.sep_token_id
@@ -336,5 +349,5 @@ def pool(hidden: torch.Tensor, ids: torch.Tensor, pad_id: int, how: str) -> torc
     """One vector per sequence [sequences, hidden]: `first` token, or `mean` over all tokens but padding (as XTREME's Tatoeba does)."""
     if how == "first":
         return hidden[:, 0]
-    mask = (ids != pad_id).unsqueeze(-1).float()
+    mask = moved((ids != pad_id).unsqueeze(-1).float(), hidden.device)
     return (hidden * mask).sum(1) / mask.sum(1)

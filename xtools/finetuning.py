@@ -1,5 +1,7 @@
 """Fine-tuning an encoder on one task or several: what the intermediate phase and the target phase share."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 import torch
 
@@ -22,18 +24,12 @@ def new_head(encoder: Encoder, task: Task) -> torch.nn.Module:
     return head.to(encoder.device)
 
 
-def task_stream(encoder: Encoder, head: torch.nn.Module, task: Task, rows: list[dict], max_length: int) -> Stream:
-    """A training stream over a task's rows; a row that needs several windows or pieces gives several examples."""
-    check_length(encoder, max_length, task.name)
-    return feature_stream(encoder, head, task, format_of(task).encode(rows, encoder.tokenizer, task, max_length))
-
-
-def feature_stream(encoder: Encoder, head: torch.nn.Module, task: Task, features: list[dict]) -> Stream:
-    """A training stream over encoded features."""
+def task_stream(encoder: Encoder, head: torch.nn.Module, task: Task, features: Sequence[dict]) -> Stream:
+    """A training stream over a task's features; a row that needs several windows or pieces has given several."""
     form = format_of(task)
 
     def loss(indices: list[int]) -> torch.Tensor:
-        batch = collate([features[i] for i in indices], encoder.tokenizer.pad_token_id, encoder.device)
+        batch = collate([features[i] for i in indices], encoder.tokenizer.pad_token_id)
         return form.loss(head(encoder.hidden(batch["ids"]), batch), batch)
 
     budget = PART if task.format in ("classification", "choice", "span") and encoder.device.type == "cpu" else None
@@ -41,36 +37,56 @@ def feature_stream(encoder: Encoder, head: torch.nn.Module, task: Task, features
 
 
 def fine_tune(
-    encoder: Encoder, data: dict[str, tuple[Task, list[dict]]], settings, seed: int, checkpoint=None, heads=None, beside=()
+    encoder: Encoder, data: dict[str, tuple[Task, Sequence[dict]]], settings, seed: int, checkpoint=None, heads=None, beside=()
 ) -> tuple[dict, dict]:
-    """Train the encoder in place on {name: (task, rows)}; returns the heads and the learning curve.
+    """Train the encoder in place on {name: (task, features)}; returns the heads and the learning curve.
 
     Each task has a new head unless `heads` holds one. Streams of `beside`, masked-LM ones, are mixed in.
     """
     torch.manual_seed(seed)
     heads = torch.nn.ModuleDict(heads or {name: new_head(encoder, task) for name, (task, _) in data.items()})
-    streams = [task_stream(encoder, heads[name], task, rows, settings.max_length) for name, (task, rows) in data.items()]
+    streams = [task_stream(encoder, heads[name], task, features) for name, (task, features) in data.items()]
     trained = encoder.model if beside else encoder.model.base_model  # without masked-LM, its head stays as it is
     modules = torch.nn.ModuleDict({"encoder": trained, "heads": heads})
     return dict(heads.items()), train(modules, [*streams, *beside], settings, seed, checkpoint)
 
 
-def recipe_data(study: Study, recipe: str) -> dict[str, tuple[Task, list[dict]]]:
-    """The training rows of a recipe's intermediate tasks, as {name: (task, rows)}."""
-    found, parsed = {}, Recipe.parse(recipe)
+def training_features(encoder: Encoder, study: Study, task: Task, n: int | None, max_length: int):
+    """The features of a task's first `n` training rows (None: all) in the source language (`xtools.features.Features`).
+
+    Raises Problem when the encoder cannot read as many tokens.
+    """
+    from xtools import features  # `make bench` needs neither it nor what it imports
+
+    check_length(encoder, max_length, task.name)
+    wanted = (study.data, task, "train", study.source_language, n)
+    return features.load(sources.identity(*wanted), lambda: sources.rows(*wanted), encoder.tokenizer, task, max_length)
+
+
+def recipe_data(encoder: Encoder, study: Study, recipe: str) -> dict:
+    """The training features of a recipe's intermediate tasks, as {name: (task, features)}."""
+    found, parsed, width = {}, Recipe.parse(recipe), settings(study, recipe).max_length
     for name in study.tasks_of(recipe):
         task, n = sources.complete(study.data, tasks.get(name)), parsed.examples or study.intermediate.for_task(name).examples
-        rows = sources.rows(study.data, task, "train", study.source_language, n)
-        found[name] = (task, translated(study, task, rows) if parsed.translated else rows)
+        if parsed.translated:
+            found[name] = task, scoring.encoded(encoder, task, translated(study, task, n), width)
+        else:
+            found[name] = task, training_features(encoder, study, task, n, width)
     return found
 
 
-def translated(study: Study, task: Task, rows: list[dict]) -> list[dict]:
-    """The rows with an equal share of each language: row i stays as it is, or is its machine translation into one of the others."""
+def translated(study: Study, task: Task, n: int | None) -> list[dict]:
+    """`n` training rows with an equal share of each language: row i is the source language's, or its machine translation into another."""
+    rows = sources.rows(study.data, task, "train", study.source_language, n)
     others = [language for language in study.all_languages() if language != study.source_language]
     choices = [rows] + [sources.translated(study.data, task, language, len(rows)) for language in others]
     shortest = min(map(len, choices))
     return [choices[i % len(choices)][i] for i in range(shortest)]
+
+
+def first_rows(study: Study, data: dict) -> dict[str, list[dict]]:
+    """The first training row of each task, for people to read."""
+    return {name: sources.rows(study.data, task, "train", study.source_language, 1) for name, (task, _) in data.items()}
 
 
 def settings(study: Study, recipe: str) -> Training:
@@ -117,6 +133,6 @@ def score_frame(scores: dict[str, dict]) -> pd.DataFrame:
 def result(study: Study, data: dict, scores: dict[str, dict], curve: dict, encoder: Encoder) -> dict:
     """What an intermediate cell's record keeps."""
     subset = [entry for name, (task, _) in data.items() for entry in sources.counts(study.data, task, [])] if study.subset else []
-    examples = {name: len(rows) for name, (_, rows) in data.items()}
+    examples = {name: features.rows for name, (_, features) in data.items()}
     how = {"precision": encoder.precision, "attention": encoder.attention}
     return how | {"dev": scores, "curve": curve, "examples": examples, "subset": subset}

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
-from xtools.batching import pad
+from xtools.batching import moved, pad
 from xtools.encoder import Encoder, pool
 from xtools.sources import pictures
 from xtools.training import Stream
@@ -52,7 +52,7 @@ def new_tower(encoder: Encoder, seed: int) -> PictureTower:
 def pixels(captions: list[dict], device) -> torch.Tensor:
     """Pictures as [pictures, 3, size, size] in [-1, 1]."""
     stacked = np.stack([caption["picture"] for caption in captions]).transpose(0, 3, 1, 2)
-    return torch.from_numpy(stacked).to(device).float() / 127.5 - 1
+    return moved(stacked, device).float() / 127.5 - 1
 
 
 def caption_stream(encoder: Encoder, tower: PictureTower, captions: list[dict]) -> Stream:
@@ -64,7 +64,7 @@ def caption_stream(encoder: Encoder, tower: PictureTower, captions: list[dict]) 
     encoded = encoder.tokenizer([caption["text"] for caption in captions])["input_ids"]
 
     def loss(indices: list[int]) -> torch.Tensor:
-        ids = pad([encoded[i] for i in indices], encoder.tokenizer.pad_token_id).to(encoder.device)
+        ids = pad([encoded[i] for i in indices], encoder.tokenizer.pad_token_id)
         texts, pictures = tower.texts(encoder, ids), tower.pictures(pixels([captions[i] for i in indices], encoder.device))
         similar = texts @ pictures.T * tower.scale.exp().clamp(max=100)
         gold = torch.arange(len(indices), device=encoder.device)
@@ -79,6 +79,6 @@ def found(encoder: Encoder, tower: PictureTower, captions: dict[str, list[dict]]
     shares = {}
     for language, some in captions.items():
         ids = pad(encoder.tokenizer([caption["text"] for caption in some])["input_ids"], encoder.tokenizer.pad_token_id)
-        similar = tower.texts(encoder, ids.to(encoder.device)) @ tower.pictures(pixels(some, encoder.device)).T
+        similar = tower.texts(encoder, ids) @ tower.pictures(pixels(some, encoder.device)).T
         shares[language] = 100 * float((similar.argmax(1).cpu() == torch.arange(len(some))).double().mean())
     return shares

@@ -13,6 +13,8 @@ from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
+from xtools.batching import moved
+
 NAME = "packed"
 FIRST_POSITION = {"xlm-roberta": lambda config: config.pad_token_id + 1, "bert": lambda config: 0}  # architectures that can be packed
 AGREE = 0.05  # most that hidden states may differ, relative to their norm: bf16 rounds, fp32 stays below 1e-5
@@ -39,21 +41,21 @@ AttentionInterface.register(NAME, attention)
 AttentionMaskInterface.register(NAME, sdpa_mask)
 
 
-def run(body: torch.nn.Module, inputs: dict, first_position: int, **more):
+def run(body: torch.nn.Module, inputs: dict, first_position: int, device: torch.device, **more):
     """What `body` returns, its hidden states [sequences, tokens, hidden] with zeros at padding, computed without padding.
 
-    `inputs` are those of a padded batch, padding on the right. Positions start at `first_position` in every sequence: XLM-R's at 2.
+    `inputs` are those of a padded batch, padding on the right, in the host's memory: where sequences lie is found out there, since the
+    host would have to wait for the device to tell it. Positions start at `first_position` in every sequence: XLM-R's at 2.
     """
     keep = inputs["attention_mask"].bool()
-    offsets = torch.nn.functional.pad(keep.sum(1).cumsum(0), (1, 0))
     packed = {name: value[keep].unsqueeze(0) for name, value in inputs.items() if name != "attention_mask"}
-    positions = (keep.cumsum(1) - 1 + first_position)[keep].unsqueeze(0)
-    found = body(**packed, position_ids=positions, offsets=offsets, width=keep.shape[1], **more)
+    packed["position_ids"] = (keep.cumsum(1) - 1 + first_position)[keep].unsqueeze(0)
+    packed["offsets"] = torch.nn.functional.pad(keep.sum(1).cumsum(0), (1, 0))
+    places = moved(keep.flatten().nonzero()[:, 0], device)
+    found = body(**{name: moved(value, device) for name, value in packed.items()}, width=keep.shape[1], **more)
 
     def padded(states: torch.Tensor) -> torch.Tensor:
-        rows = states.new_zeros(*keep.shape, states.shape[-1])
-        rows[keep] = states[0]
-        return rows
+        return states.new_zeros(keep.numel(), states.shape[-1]).index_copy(0, places, states[0]).view(*keep.shape, -1)
 
     found.last_hidden_state = padded(found.last_hidden_state)
     if found.hidden_states is not None:
@@ -79,8 +81,8 @@ def trial(encoder) -> str:
                 states[packed] = encoder.pack(packed).hidden(ids)
                 states[packed].square().mean().backward()
                 states[packed] = states[packed].detach()
-                if ids.device.type == "cuda":
-                    torch.cuda.synchronize(ids.device)
+                if encoder.device.type == "cuda":
+                    torch.cuda.synchronize(encoder.device)
                 seconds[packed].append(time.perf_counter() - start)
     except RuntimeError as error:
         # That torch has no fused kernel for a card, precision or head size is told by this class alone, and padding needs no such kernel.
@@ -92,7 +94,7 @@ def trial(encoder) -> str:
         encoder.pack(False)
         encoder.model.zero_grad(set_to_none=True)
         encoder.model.train(training)
-    keep = ids != encoder.tokenizer.pad_token_id
+    keep = (ids != encoder.tokenizer.pad_token_id).to(encoder.device)
     apart = float((states[True] - states[False])[keep].norm() / states[False][keep].norm())
     slower = statistics.median(seconds[True][1:]) / statistics.median(seconds[False][1:])
     if not apart < AGREE:
@@ -108,4 +110,4 @@ def _sample(encoder) -> torch.Tensor:
     ids = torch.full((32, max(lengths)), encoder.tokenizer.pad_token_id)
     for row, n in zip(ids, lengths, strict=True):
         row[:n] = torch.randint(10, encoder.config.vocab_size, (n,), generator=draws)
-    return ids.to(encoder.device)
+    return ids

@@ -4,7 +4,7 @@ import pandas as pd
 import torch
 
 from xtools import multimodal
-from xtools.batching import pad
+from xtools.batching import moved, pad
 from xtools.encoder import Encoder
 from xtools.problems import Problem
 from xtools.training import Stream, train
@@ -22,25 +22,30 @@ def encode_documents(tokenizer, documents: list, max_length: int) -> list[list[i
 
 
 def mask_tokens(ids: torch.Tensor, tokenizer, share: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Masked copy of ids [sequences, tokens] and the mask of positions to predict.
+    """Masked copy of ids [sequences, tokens], in the host's memory, and the mask of positions to predict.
 
     A `share` of the ordinary tokens is predicted; of these 80% become <mask>, 10% a random token, 10% stay (Devlin et al. 2019, 3.1).
     """
-    special = torch.isin(ids, torch.tensor(tokenizer.all_special_ids, device=ids.device))
+    special = torch.isin(ids, torch.tensor(tokenizer.all_special_ids))
     n = ROUND_MASKED * max(1, round(share * int((~special).sum()) / ROUND_MASKED))
-    draws = torch.rand(ids.shape, device=ids.device).masked_fill(special, 2.0)
+    draws = torch.rand(ids.shape).masked_fill(special, 2.0)
     chosen = (draws <= draws.flatten().kthvalue(min(n, draws.numel())).values) & ~special
-    fate = torch.rand(ids.shape, device=ids.device)
+    fate = torch.rand(ids.shape)
     masked = torch.where(chosen & (fate < 0.8), tokenizer.mask_token_id, ids)
-    anything = torch.randint(len(tokenizer.all_special_ids), len(tokenizer), ids.shape, device=ids.device)
+    anything = torch.randint(len(tokenizer.all_special_ids), len(tokenizer), ids.shape)
     return torch.where(chosen & (fate >= 0.9), anything, masked), chosen
 
 
 def masked_logits(encoder: Encoder, ids: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
     """Logits [chosen tokens, vocabulary]; architectures whose language-model head is a module of its own compute no others."""
     if hasattr(encoder.model, "lm_head"):
-        return encoder.model.lm_head(encoder.hidden(ids)[chosen])
-    return encoder.model(**encoder.inputs(ids)).logits[chosen]
+        return encoder.model.lm_head(_at(encoder.hidden(ids), chosen))
+    return _at(encoder.model(**encoder.inputs(ids)).logits, chosen)
+
+
+def _at(states: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+    """The states [chosen tokens, size] of states [sequences, tokens, size], the mask being in the host's memory."""
+    return states.flatten(0, 1).index_select(0, moved(chosen.flatten().nonzero()[:, 0], states.device))
 
 
 def masked_lm_stream(encoder: Encoder, documents: list[list[int]], share: float) -> Stream:
@@ -52,11 +57,11 @@ def masked_lm_stream(encoder: Encoder, documents: list[list[int]], share: float)
         raise Problem(f"+mlm: {encoder.config.model_type} has no language-model head to go on with; take its +mlm recipes out of the study")
 
     def loss(indices: list[int]) -> torch.Tensor:
-        ids = pad([documents[i] for i in indices], encoder.tokenizer.pad_token_id).to(encoder.device)
+        ids = pad([documents[i] for i in indices], encoder.tokenizer.pad_token_id)
         masked, chosen = mask_tokens(ids, encoder.tokenizer, share)
         with encoder.autocast():
             logits = masked_logits(encoder, masked, chosen)
-        return torch.nn.functional.cross_entropy(logits.float(), ids[chosen])
+        return torch.nn.functional.cross_entropy(logits.float(), moved(ids[chosen], logits.device))
 
     return Stream("mlm", [len(d) for d in documents], loss)
 

@@ -1,6 +1,5 @@
 """Records: what each cell measured, on what, how; the fingerprints that say whether a record is current; one tidy table of them all."""
 
-import ast
 import hashlib
 import json
 import os
@@ -9,7 +8,7 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
-from xtools import sources, tasks
+from xtools import sources, tasks, versions
 from xtools.study import ROOT, Cell, Recipe, Study
 
 NOTEBOOKS = {
@@ -19,7 +18,6 @@ NOTEBOOKS = {
     "timing": "4_timing",
     "report": "5_report",
 }
-PRESENTATION = {"plots", "problems", "examples"}  # modules that can change how a page looks, but no number
 
 
 def write_json(path: Path, value) -> None:
@@ -40,56 +38,10 @@ def read(cell: Cell) -> dict | None:
 # ---------------------------------------------------------------- fingerprints
 
 
-def _digest(*parts) -> str:
-    return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:16]
-
-
-class _Strip(ast.NodeTransformer):
-    """Drops what cannot change a number: docstrings, and the TASKS table, whose entries are counted task by task."""
-
-    def visit(self, node):
-        self.generic_visit(node)
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
-            node.body = body[1:] or [ast.Pass()]
-        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "TASKS":
-            return ast.Pass()
-        return node
-
-
-@cache
-def _module(name: str) -> tuple[str, tuple[str, ...]]:
-    """Hash of a module's meaning (comments, layout and docstrings do not count), and the xtools modules that it imports."""
-    path = ROOT / (name.replace(".", "/") + ".py")
-    path = path if path.exists() else ROOT / name.replace(".", "/") / "__init__.py"
-    tree = ast.parse(path.read_text())
-    return _digest(ast.dump(_Strip().visit(tree))), _imports(tree)
-
-
-def _imports(tree: ast.AST) -> tuple[str, ...]:
-    found = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("xtools"):
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return tuple(sorted(n for n in found if _is_module(n)))
-
-
-def _is_module(name: str) -> bool:
-    path = ROOT / name.replace(".", "/")
-    return path.with_suffix(".py").exists() or (path / "__init__.py").exists()
-
-
 @cache
 def code(phase: str) -> str:
-    """Hash of a phase's notebook and of every xtools module that it imports, directly or not, save those of presentation."""
-    source = (ROOT / "notebooks" / f"{NOTEBOOKS[phase]}.py").read_text()
-    seen, queue = {}, list(_imports(ast.parse(source)))
-    while queue:
-        name = queue.pop()
-        if name not in seen and name.rpartition(".")[2] not in PRESENTATION:
-            seen[name], imports = _module(name)
-            queue += imports
-    return _digest(source, sorted(seen.items()))
+    """Hash of a phase's notebook and of the code that it uses."""
+    return versions.closure((ROOT / "notebooks" / f"{NOTEBOOKS[phase]}.py").read_text())
 
 
 def fingerprints(study: Study) -> dict[Cell, str]:
@@ -104,8 +56,8 @@ def fingerprints(study: Study) -> dict[Cell, str]:
         if cell.phase == "backbone" and not study.backbones[cell.backbone].load:
             names = [*study.intermediate_tasks, *study.targets]
         upstream = found[study.upstream(cell)] if study.upstream(cell) else _backbone_files(study, cell)
-        entries = [(known[name].metric, known[name].labels, known[name].world, revisions[name]) for name in names]
-        found[cell] = _digest(cell, code(cell.phase), json.dumps(parameters(study, cell), sort_keys=True), entries, upstream)
+        entries = [(versions.entry(name), revisions[name]) for name in names]
+        found[cell] = versions.digest(cell, code(cell.phase), json.dumps(parameters(study, cell), sort_keys=True), entries, upstream)
     return found
 
 
@@ -115,7 +67,7 @@ def _backbone_files(study: Study, cell: Cell) -> str:
     folder = ROOT / load.format(seed=cell.seed) if load else None
     if not folder or not folder.is_dir():
         return ""
-    return _digest(*(hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.iterdir()) if p.is_file()))
+    return versions.digest(*(hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.iterdir()) if p.is_file()))
 
 
 def parameters(study: Study, cell: Cell) -> dict:

@@ -1,5 +1,6 @@
 """Predictions and scores per language: the same forward pass that timing measures."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ TOKENS = {"cpu": 1024, "cuda": 65_536}  # of a scoring batch, padding included: 
 
 
 @torch.inference_mode()
-def forward(encoder: Encoder, features: list[dict], output, budget: int | None = None) -> list:
+def forward(encoder: Encoder, features: Sequence[dict], output, budget: int | None = None) -> list:
     """`output(hidden, batch)`, one item per feature, over length-sorted batches; returned in the features' order."""
     results = [None] * len(features)
     for indices, batch in batches(encoder, features, budget):
@@ -23,17 +24,27 @@ def forward(encoder: Encoder, features: list[dict], output, budget: int | None =
     return results
 
 
-def batches(encoder: Encoder, features: list[dict], budget: int | None = None):
+def batches(encoder: Encoder, features: Sequence[dict], budget: int | None = None):
     """The features' indices and their batch, of like lengths, longest first, of at most `budget` tokens."""
     lengths = [length(f) * len(f["ids"]) for f in features]
     for indices in scoring_order(lengths, budget or TOKENS[encoder.device.type]):
-        yield indices, collate([features[i] for i in indices], encoder.tokenizer.pad_token_id, encoder.device)
+        yield indices, collate([features[i] for i in indices], encoder.tokenizer.pad_token_id)
+
+
+def encoded(encoder: Encoder, task: Task, rows: list[dict], max_length: int) -> Sequence[dict]:
+    """The rows' features, kept for the next cell with the same rows.
+
+    Raises Problem when the encoder cannot read as many tokens.
+    """
+    from xtools import features  # `make bench` needs neither it nor what it imports
+
+    check_length(encoder, max_length, task.name)
+    return features.load(features.content(rows), lambda: rows, encoder.tokenizer, task, max_length)
 
 
 def predict(encoder: Encoder, head: torch.nn.Module, task: Task, rows: list[dict], max_length: int) -> tuple[list, int]:
     """One prediction per row, in fp32, and how many rows were cut to fit."""
-    form, encoder = format_of(task), encoder.exact()
-    features = form.encode(rows, encoder.tokenizer, task, max_length)
+    form, encoder, features = format_of(task), encoder.exact(), encoded(encoder, task, rows, max_length)
 
     def output(encoder, batch):
         return form.decode(head(encoder.hidden(batch["ids"]), batch), batch, task)
@@ -51,12 +62,11 @@ def evaluate(encoder: Encoder, head: torch.nn.Module, task: Task, rows: list[dic
 @torch.inference_mode()
 def embed(encoder: Encoder, task: Task, rows: list[dict], layers: list[int], pooling: str, max_length: int) -> np.ndarray:
     """Sentence vectors [layers, rows, hidden] of the rows' text, `ENCODED` rows at a time: a million candidates do not fit as tokens."""
-    check_length(encoder, max_length, task.name)
     encoder = encoder.exact()
     found = np.empty((len(layers), len(rows), encoder.config.hidden_size), dtype=np.float32)
     for start in range(0, len(rows), ENCODED):
         chunk = [{"text": row["text"]} for row in rows[start : start + ENCODED]]
-        features = retrieval.encode(chunk, encoder.tokenizer, task, max_length)
+        features = encoded(encoder, task, chunk, max_length)
         for indices, batch in batches(encoder, features):
             for layer, hidden in enumerate(encoder.hidden_layers(batch["ids"], layers)):
                 pooled = pool(hidden, batch["ids"], encoder.tokenizer.pad_token_id, pooling)

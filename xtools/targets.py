@@ -40,10 +40,10 @@ def prepare(encoder: Encoder, study: Study, target: str, seed: int, checkpoint: 
     heads, curve, n = None, None, 0
     for name in study.stages(target):
         stage, phase = tasks.get(name), study.target.for_task(name)
-        rows = sources.rows(study.data, stage, "train", study.source_language, phase.examples)
+        features = finetuning.training_features(encoder, study, stage, phase.examples, phase.max_length)
         path = checkpoint and checkpoint.with_stem(f"{checkpoint.stem}-{name}")
-        heads, curve = finetuning.fine_tune(encoder, {target: (stage, rows)}, phase, seed, path, heads)
-        n = len(rows)
+        heads, curve = finetuning.fine_tune(encoder, {target: (stage, features)}, phase, seed, path, heads)
+        n = features.rows
     return Model(encoder, task, settings, heads[target], curve, n)
 
 

@@ -1,6 +1,7 @@
 """Where rows come from: the microworld, the Hugging Face Hub, or a folder in the Hub's layout. One function, whatever the source."""
 
 import hashlib
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -44,6 +45,16 @@ def read(source: Source, task: Task, split: str, language: str, n: int | None = 
         raise Problem(f"{task.name}: the microworld has no end; say how many {split} examples to take")
     # Tasks that share a maker share its training rows, as XNLI trains on MNLI's; evaluation rows are each task's own.
     return microworld.rows(task.world, split if split == "train" else f"{task.name}-{split}", language, n)
+
+
+def identity(source: Source, task: Task, split: str, language: str, n: int | None) -> str:
+    """What tells the rows of `rows` from any others, as far as the code does not say it, without making them: which rows, of which files."""
+    files = None
+    if source.root != "microworld":
+        from xtools.sources import hub
+
+        files = hub.identity(source, task, split, language)
+    return json.dumps([source.root, task.name, task.world, split, language, n, files])
 
 
 def translated(source: Source, task: Task, language: str, n: int | None) -> list[dict]:

@@ -2,6 +2,7 @@
 
 import torch
 
+from xtools.batching import moved
 from xtools.tasks import Hub, Task
 
 
@@ -36,8 +37,7 @@ class Head(torch.nn.Module):
 
 
 def loss(logits: torch.Tensor, batch: dict) -> torch.Tensor:
-    labels = torch.tensor([f["label"] for f in batch["features"]], device=logits.device)
-    return torch.nn.functional.cross_entropy(logits, labels)
+    return torch.nn.functional.cross_entropy(logits, moved([f["label"] for f in batch["features"]], logits.device))
 
 
 def decode(logits: torch.Tensor, batch: dict, task: Task) -> list[int]:

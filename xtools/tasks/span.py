@@ -7,19 +7,21 @@ import unicodedata
 from collections import Counter
 from functools import cache
 
+import numpy as np
 import torch
 
-from xtools.batching import pad
+from xtools.batching import moved, pad
 from xtools.tasks import Hub, Task
 
 STRIDE = 0.33  # share of a window that overlaps with the one before (XTREME: 128 of 384 tokens)
+OUTSIDE = (-1, -1)  # in place of a token's first and last character, where it is not of the context
 MAX_ANSWER = 30  # tokens (XTREME's run_squad default)
 
 
 def encode(rows: list[dict], tokenizer, task: Task, max_length: int) -> list[dict]:
     """Windows of at most `max_length` tokens over each row's context, overlapping by `STRIDE`, so that nothing is cut off.
 
-    A feature holds the character `offsets` of its context tokens (None elsewhere) and the `start` and `end` tokens of the first
+    A feature holds the character `offsets` of its context tokens (`OUTSIDE` elsewhere) and the `start` and `end` tokens of the first
     answer; both are 0, the first token, in a window that does not hold the whole answer. A question longer than half a window is
     cut to that, and the row marked `cut`.
     """
@@ -37,7 +39,7 @@ def encode(rows: list[dict], tokenizer, task: Task, max_length: int) -> list[dic
     features = []
     for w, row in enumerate(encoded["overflow_to_sample_mapping"]):
         inside = [s == 1 for s in encoded.sequence_ids(w)]
-        offsets = [o if i else None for o, i in zip(encoded["offset_mapping"][w], inside, strict=True)]
+        offsets = [o if i else OUTSIDE for o, i in zip(encoded["offset_mapping"][w], inside, strict=True)]
         start, end = _target(offsets, rows[row])
         feature = {"ids": [encoded["input_ids"][w]], "row": row, "offsets": offsets, "start": start, "end": end, "cut": row in cut}
         features.append(feature)
@@ -58,7 +60,7 @@ def _target(offsets: list, row: dict) -> tuple[int, int]:
     if not row["answers"]["text"]:
         return 0, 0
     first, last = row["answers"]["answer_start"][0], row["answers"]["answer_start"][0] + len(row["answers"]["text"][0])
-    tokens = [i for i, o in enumerate(offsets) if o and o[0] < last and o[1] > first]
+    tokens = [i for i, o in enumerate(offsets) if o[0] < last and o[1] > first]
     if not tokens or offsets[tokens[0]][0] > first or offsets[tokens[-1]][1] < last:
         return 0, 0
     return tokens[0], tokens[-1]
@@ -74,15 +76,15 @@ class Head(torch.nn.Module):
     def forward(self, hidden: torch.Tensor, batch: dict) -> torch.Tensor:
         """Hidden states [windows, tokens, hidden] to logits [windows, tokens, 2]; padding cannot be chosen."""
         logits = self.out(hidden)
-        lengths = torch.tensor([len(f["ids"][0]) for f in batch["features"]], device=hidden.device)
+        lengths = moved([len(f["ids"][0]) for f in batch["features"]], hidden.device)
         padding = torch.arange(logits.shape[1], device=hidden.device) >= lengths[:, None]
         return logits.masked_fill(padding[..., None], -1e4)
 
 
 def loss(logits: torch.Tensor, batch: dict) -> torch.Tensor:
     """Mean of the cross-entropies of start and end."""
-    targets = torch.tensor([[f["start"], f["end"]] for f in batch["features"]], device=logits.device)
-    return torch.nn.functional.cross_entropy(logits, targets)
+    targets = [[f["start"], f["end"]] for f in batch["features"]]
+    return torch.nn.functional.cross_entropy(logits, moved(targets, logits.device))
 
 
 def decode(logits: torch.Tensor, batch: dict, task: Task) -> list[tuple[float, int, int, float]]:
@@ -91,7 +93,7 @@ def decode(logits: torch.Tensor, batch: dict, task: Task) -> list[tuple[float, i
     A span's score is its start logit plus its end logit, over spans of up to `MAX_ANSWER` tokens; that of no answer is the first token's.
     """
     features, width = batch["features"], logits.shape[1]
-    context = pad([[int(o is not None) for o in f["offsets"]] for f in features], 0).bool().to(logits.device)
+    context = moved(pad([np.asarray(f["offsets"])[:, 0] >= 0 for f in features], 0).bool(), logits.device)
     start, end = (logits[..., i].masked_fill(~context, -1e4) for i in (0, 1))
     allowed = torch.ones(width, width, dtype=torch.bool, device=logits.device).triu().tril(MAX_ANSWER - 1)
     spans = (start[:, :, None] + end[:, None, :]).masked_fill(~allowed, -1e9).flatten(1)
@@ -109,7 +111,7 @@ def assemble(features: list[dict], parts: list[tuple], rows: list[dict]) -> list
         null[row] = min(none, null.get(row, float("inf")))
         if value > best.get(row, (float("-inf"),))[0]:
             first, last = feature["offsets"][start], feature["offsets"][end]
-            best[row] = (value, rows[row]["context"][first[0] : last[1]].strip() if first and last else "")
+            best[row] = (value, rows[row]["context"][first[0] : last[1]].strip() if first[0] >= 0 and last[0] >= 0 else "")
     return ["" if null[i] > best[i][0] else best[i][1] for i in range(len(rows))]
 
 

@@ -5,7 +5,7 @@ import warnings
 import torch
 from seqeval.metrics import f1_score
 
-from xtools.batching import pad
+from xtools.batching import moved, pad
 from xtools.tasks import Hub, Task
 from xtools.tasks.classification import dropout
 
@@ -61,7 +61,7 @@ def _targets(batch: dict) -> torch.Tensor:
 
 
 def loss(logits: torch.Tensor, batch: dict) -> torch.Tensor:
-    targets = _targets(batch).to(logits.device)
+    targets = moved(_targets(batch), logits.device)
     known = targets.masked_fill(targets == UNKNOWN, IGNORE)
     return torch.nn.functional.cross_entropy(logits.flatten(0, 1), known.flatten(), ignore_index=IGNORE)
 

@@ -1,0 +1,99 @@
+"""Encoded examples from disk are what encoding gives, are made once, and are made anew whenever anything that matters has changed."""
+
+import os
+
+import pytest
+
+from xtools import features, finetuning, sources, study, tasks
+from xtools.tasks import format_of
+
+WORLD = sources.Source("microworld")
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(features, "FOLDER", tmp_path)
+    return tmp_path
+
+
+def plain(value):
+    """Numpy views and tuples as lists."""
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def no_rows():
+    raise AssertionError("the rows are not needed again")
+
+
+@pytest.mark.parametrize("name", ["xnli", "xcopa", "udpos", "xquad", "lareqa", "tatoeba"])
+def test_what_is_read_is_what_was_encoded(name, tokenizer, monkeypatch):
+    monkeypatch.setattr(features, "BLOCK", 7)
+    task = sources.complete(WORLD, tasks.get(name))
+    rows = sources.rows(WORLD, task, "train" if task.is_trained else "test", "qaa" if task.is_trained else "qab", 20)
+    made = format_of(task).encode(rows, tokenizer, task, 40)
+    found = features.load("rows", lambda: rows, tokenizer, task, 40)
+    assert len(found) == len(made) and found.rows == 20
+    assert [{k: plain(v) for k, v in f.items()} for f in found] == [{k: plain(v) for k, v in f.items()} for f in made]
+    assert plain(found[3]["ids"]) == plain(made[3]["ids"])
+    with pytest.raises(IndexError):
+        found[len(made)]
+
+
+def test_rows_are_encoded_once(tokenizer):
+    task = tasks.get("xnli")
+    rows = sources.rows(WORLD, task, "train", "qaa", 5)
+    first = features.load("rows", lambda: rows, tokenizer, task, 40)
+    tokenizer("a long text that is cut", truncation=True, max_length=4)  # leaves its mark on the tokenizer
+    assert [f["label"] for f in features.load("rows", no_rows, tokenizer, task, 40)] == [f["label"] for f in first]
+
+
+def test_whatever_matters_has_a_file_of_its_own(tokenizer, folder, monkeypatch):
+    task, other = tasks.get("xnli"), tasks.get("pawsx")
+    rows = sources.rows(WORLD, task, "train", "qaa", 5)
+    more = tokenizer.__class__(tokenizer_object=tokenizer.backend_tokenizer, pad_token="<pad>")
+    more.add_tokens(["zzz"])
+    for asked in (("rows", task, 40), ("others", task, 40), ("rows", other, 40), ("rows", task, 41)):
+        features.load(asked[0], lambda: rows, tokenizer, *asked[1:])
+    features.load("rows", lambda: rows, more, task, 40)
+    monkeypatch.setattr(features.versions, "closure", lambda source: "another state of the code")
+    features.load("rows", lambda: rows, tokenizer, task, 40)
+    assert len(list(folder.iterdir())) == 6
+
+
+def test_a_file_cut_short_is_made_again(tokenizer, folder):
+    task = tasks.get("xnli")
+    rows = sources.rows(WORLD, task, "train", "qaa", 5)
+    features.load("rows", lambda: rows, tokenizer, task, 40)
+    path = next(folder.iterdir())
+    os.truncate(path, path.stat().st_size // 2)
+    assert len(features.load("rows", lambda: rows, tokenizer, task, 40)) == 5
+
+
+def test_a_failure_leaves_nothing(tokenizer, folder):
+    with pytest.raises(KeyError):
+        features.load("rows", lambda: [{"id": "0"}], tokenizer, tasks.get("xnli"), 40)
+    assert not list(folder.iterdir())
+
+
+def test_a_second_cell_makes_no_training_rows(tiny, monkeypatch):
+    smoke, task = study.load("smoke"), tasks.get("xnli")
+    first = finetuning.training_features(tiny, smoke, task, 12, 40)
+    monkeypatch.setattr(sources, "rows", lambda *wanted: no_rows())
+    again = finetuning.training_features(tiny, smoke, task, 12, 40)
+    assert again.rows == 12 and [f["label"] for f in again] == [f["label"] for f in first]
+
+
+def test_changed_files_are_other_rows(parquet_root):
+    rows = [{"premise": f"a{i}", "hypothesis": "b", "label": i % 3, "idx": i} for i in range(4)]
+    task = tasks.get("mnli")
+
+    def identity(rows):
+        source = sources.Source(str(parquet_root("nyu-mll/glue", "mnli", {"train": rows})), subset=True)
+        return sources.identity(source, task, "train", "en", None)
+
+    first = identity(rows)
+    assert identity(rows[:3]) != first
+    source = sources.Source("microworld")
+    assert sources.identity(source, task, "train", "qaa", 5) != sources.identity(source, task, "train", "qaa", 6)

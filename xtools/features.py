@@ -1,0 +1,113 @@
+"""Encoded examples on disk, shared by all cells of all studies: the same rows are tokenized once, and a cell holds in memory what a batch
+needs."""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import pyarrow as pa
+import tokenizers
+import transformers
+
+from xtools import versions
+from xtools.tasks import Task, format_of
+
+FOLDER = versions.ROOT / "runs" / "encoded"
+BLOCK = 10_000  # rows encoded at a time: tokens as Python objects take a hundred times the room that they take here
+NUMBERS = pa.list_(pa.int32())
+FIELDS = {  # of every format's features (see xtools.tasks)
+    "ids": pa.list_(NUMBERS),
+    "row": pa.int32(),
+    "label": pa.int32(),
+    "cut": pa.bool_(),
+    "targets": NUMBERS,
+    "offsets": pa.list_(pa.list_(pa.int32(), 2)),
+    "start": pa.int32(),
+    "end": pa.int32(),
+}
+
+
+class Features(Sequence):
+    """What a format's `encode` returns, in a memory-mapped Arrow file; sequences are numpy views, `rows` is how many rows they encode."""
+
+    def __init__(self, path: Path):
+        table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+        self.rows = int(table.schema.metadata[b"rows"])
+        self._length = table.num_rows
+        self._fields = {name: _reader(table[name].chunk(0)) for name in table.column_names}
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, i: int) -> dict:
+        return {name: read(i) for name, read in self._fields.items()}
+
+    def __iter__(self) -> Iterator[dict]:
+        return map(self.__getitem__, range(self._length))
+
+
+def _reader(column: pa.Array) -> Callable:
+    """A function that gives a column's value at a place; lists are views into the file."""
+    if not pa.types.is_list(column.type):
+        return memoryview(column.to_numpy(zero_copy_only=False)).__getitem__
+    ends, inner = memoryview(column.offsets.to_numpy()), column.values  # one number of a memoryview comes faster than one of an array
+    if pa.types.is_fixed_size_list(inner.type):
+        pairs = inner.values.to_numpy().reshape(-1, inner.type.list_size)
+        return lambda i: pairs[ends[i] : ends[i + 1]]
+    if pa.types.is_list(inner.type):
+        read = _reader(inner)
+        return lambda i: [read(j) for j in range(ends[i], ends[i + 1])]
+    numbers = inner.to_numpy()
+    return lambda i: numbers[ends[i] : ends[i + 1]]
+
+
+def load(identity: str, rows: Callable[[], list[dict]], tokenizer, task: Task, max_length: int) -> Features:
+    """The features of some rows, from disk, or, the first time, encoded and written there.
+
+    `identity` tells the rows from any others (`sources.identity`, or `content` of rows that are at hand), and `rows` makes them.
+    What else encoding depends on is part of the file's name: the tokenizer, the length, the task, the code and the libraries.
+    """
+    code = versions.closure(f"from xtools import sources\nfrom xtools.tasks import {task.format}"), versions.entry(task.name)
+    libraries = tokenizers.__version__, transformers.__version__, pa.__version__
+    key = versions.digest(identity, _tokenizer(tokenizer), task.labels, max_length, code, libraries)
+    path = FOLDER / f"{task.name}-{key}.arrow"
+    try:
+        return Features(path)
+    except (FileNotFoundError, pa.ArrowInvalid):  # not there yet, or cut short by a crash
+        write(path, rows(), tokenizer, task, max_length)
+        return Features(path)
+
+
+def content(rows: list[dict]) -> str:
+    """The identity of rows that are at hand."""
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+
+
+@lru_cache(maxsize=4)
+def _tokenizer(tokenizer) -> str:
+    """Hash of a tokenizer, whatever truncation it was last asked for."""
+    state = json.loads(tokenizer.backend_tokenizer.to_str())
+    kept = {key: value for key, value in state.items() if key not in ("truncation", "padding")}
+    return versions.digest(type(tokenizer).__name__, tokenizer.truncation_side, json.dumps(kept))
+
+
+def write(path: Path, rows: list[dict], tokenizer, task: Task, max_length: int) -> None:
+    """Encode rows into a file that is either whole or absent; of cells that write the same one, the last one's stays."""
+    blocks = []
+    for start in range(0, len(rows), BLOCK):
+        made = format_of(task).encode(rows[start : start + BLOCK], tokenizer, task, max_length)
+        schema = pa.schema([(name, FIELDS[name]) for name in made[0]], {"rows": str(len(rows))})
+        blocks.append(pa.Table.from_pylist([feature | {"row": feature["row"] + start} for feature in made], schema))
+    table = pa.concat_tables(blocks).combine_chunks()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, partial = tempfile.mkstemp(suffix=".partial", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+            writer.write_table(table, max_chunksize=max(1, len(table)))
+        os.replace(partial, path)
+    finally:
+        Path(partial).unlink(missing_ok=True)
