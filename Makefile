@@ -7,6 +7,8 @@ PYTHON ?= python3
 export PYTHONPATH := $(CURDIR)
 export PYTHONHASHSEED := 0
 export TOKENIZERS_PARALLELISM := false
+# pip is told not to compile, since what is imported is compiled on the way; where that may not be kept, every start takes seconds longer.
+unexport PYTHONDONTWRITEBYTECODE
 RUN = .venv/bin/python -m xtools
 OPTIONS = $(PROFILE) $(if $(CORES),--cores $(CORES)) $(if $(ENGINE),--engine "$(ENGINE)")
 
