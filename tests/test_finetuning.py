@@ -1,4 +1,6 @@
-"""A training step of every format runs without the host waiting for the device."""
+"""A training step of every format runs without the host waiting for the device; a compiled encoder learns what a plain one learns."""
+
+import functools
 
 import pytest
 import torch
@@ -38,3 +40,20 @@ def test_a_step_asks_nothing_of_the_device(name, attention, tokenizer, monkeypat
 def test_a_step_that_asks_is_found(tokenizer):
     with pytest.raises(RuntimeError, match="meta"):
         loss_on_meta("xnli", tokenizer, "eager")  # transformers asks whether there is padding before it makes this mask
+
+
+def test_a_compiled_run_learns_the_same_with_few_graphs_for_all_shapes(tokenizer, settings, monkeypatch):
+    from torch._dynamo.utils import counters
+
+    torch._dynamo.reset()
+    counters.clear()
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))  # traced as for a GPU, run without a compiler
+    task, losses = tasks.get("xnli"), []
+    for batches in ("padded", "compiled"):
+        made = encoder.choose_batches(batches, encoder.create(tokenizer, 2, 32, 4, 64, 0))
+        features = scoring.encoded(made, task, sources.rows(WORLD, task, "train", "qaa", 60), 64)
+        _, curve = finetuning.fine_tune(made, {"xnli": (task, features)}, settings, 0)
+        losses.append(curve["loss"])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    assert counters["stats"]["unique_graphs"] <= 3, "with and without padding, and for one sequence; shapes make no others"
+    assert made.attention == "eager compiled" and made.exact().attention == "eager"

@@ -108,5 +108,5 @@ def test_packing_an_architecture_that_cannot_be_packed_is_refused(tokenizer):
     config = AutoConfig.for_model("modernbert", num_hidden_layers=1, hidden_size=16, num_attention_heads=2, vocab_size=300, pad_token_id=1)
     made = Encoder(AutoModelForMaskedLM.from_config(config), tokenizer)
     with pytest.raises(Problem, match="batches: modernbert cannot be packed"):
-        encoder.choose_packing("packed", made)
-    assert not encoder.choose_packing("auto", made).packed
+        encoder.choose_batches("packed", made)
+    assert not encoder.choose_batches("auto", made).packed

@@ -63,14 +63,14 @@ def config_for(shape: str, longest: int):
     return config
 
 
-def ours(config, device: torch.device, precision: str) -> Encoder:
+def ours(config, device: torch.device, precision: str, batches: str = "auto") -> Encoder:
     """This project's encoder as a study would load it."""
     from transformers import XLMRobertaForMaskedLM
 
     torch.manual_seed(0)
     config = config.__class__(**config.to_dict())
     config._attn_implementation = encoder.choose_attention(device)
-    return encoder.choose_packing("auto", Encoder(XLMRobertaForMaskedLM(config).to(device), Words(), precision))
+    return encoder.choose_batches(batches, Encoder(XLMRobertaForMaskedLM(config).to(device), Words(), precision))
 
 
 def our_training(made: Encoder, features: list[dict], batch_size: int) -> float:
@@ -171,8 +171,8 @@ def data_share(made: Encoder, features: list[dict], batch_size: int, seconds: fl
 
 
 def speed(shape: str, mean: int, n: int, batch_size: int, rounds: int, device: torch.device, say) -> dict:
-    """Training and inference against the Trainer's three ways of padding, all in fp32 on a CPU and bf16 on a GPU; and on a CPU our training
-    in the precision that a study chooses there too (scoring is always fp32 in a study)."""
+    """Training and inference against the Trainer's three ways of padding, all in fp32 on a CPU and bf16 on a GPU; on a CPU ours in the
+    precision that a study chooses there too (though a study scores in fp32), on a GPU our training padded and compiled too."""
     config = config_for(shape, mean)
     features = examples(n, config.vocab_size, mean, 0)
     own = encoder.choose_precision("auto", device, config.hidden_size)
@@ -181,7 +181,10 @@ def speed(shape: str, mean: int, n: int, batch_size: int, rounds: int, device: t
     for precision in precisions:
         encoders[precision] = ours(config, device, precision)
         training[f"ours, {precision}"] = lambda p=precision: our_training(encoders[p], features, batch_size)
-    inference[f"ours, {precisions[0]}"] = lambda: our_inference(encoders[precisions[0]], features)
+        inference[f"ours, {precision}"] = lambda p=precision: our_inference(encoders[p], features)
+    for batches in ("padded", "compiled") if device.type == "cuda" else ():
+        encoders[batches] = ours(config, device, own, batches)
+        training[f"ours {batches}, {own}"] = lambda b=batches: our_training(encoders[b], features, batch_size)
     for how in ("pad to max", "dynamic padding", "length grouping"):
         training[f"Trainer, {how}, {precisions[0]}"], predict = trainer(config, features, batch_size, how, precisions[0])
         if how != "length grouping":  # which the Trainer does in training alone

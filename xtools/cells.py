@@ -48,7 +48,7 @@ class Run:
         device = encoder.choose_device(self.study.device)
         found.model.to(device)
         found.precision = encoder.choose_precision(self.study.precision, device, found.config.hidden_size)
-        return encoder.choose_packing(self.study.batches, found)
+        return encoder.choose_batches(self.study.batches, found)
 
     def _upstream_encoder(self) -> encoder.Encoder:
         from xtools import backbones

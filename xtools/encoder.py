@@ -80,7 +80,7 @@ class Encoder:
 
     def _outputs(self, ids: torch.Tensor, **more):
         """What the encoder proper returns, however it runs."""
-        body = self.body or self.model.base_model
+        body = self.model.base_model if self.body is None else self.body
         with self.autocast():
             if self.packed:
                 return packing.run(
@@ -90,8 +90,8 @@ class Encoder:
 
     @property
     def attention(self) -> str:
-        """How attention is computed, for the records: eager, sdpa or packed."""
-        return self.config._attn_implementation
+        """How attention is computed, for the records: eager, sdpa or packed, and whether the encoder is compiled."""
+        return self.config._attn_implementation + (" compiled" if self.body is not None else "")
 
     def pack(self, on: bool) -> "Encoder":
         """Let sequences run packed, or padded; returns the encoder itself."""
@@ -101,8 +101,8 @@ class Encoder:
         return self
 
     def exact(self) -> "Encoder":
-        """The same weights in fp32. Scores in bf16 differ from these by up to half a point in a language, so scoring and timing use fp32."""
-        return replace(self, precision="fp32")
+        """The same weights in fp32, uncompiled. Scores in bf16 differ from these by up to half a point in a language, so scoring and timing use fp32."""
+        return replace(self, precision="fp32", body=None)
 
     def variant(self, name: str) -> "Encoder":
         """The same weights under other settings, `<precision>/<attention>[/compiled]`; int8 is dynamic quantization, on a CPU alone.
@@ -139,7 +139,7 @@ class Encoder:
         found = self._described(ids)
         if found["attention_mask"].all():
             del found["attention_mask"]
-        elif self.attention in ("sdpa", packing.NAME) and self.config.model_type in packing.FIRST_POSITION:
+        elif self.config._attn_implementation in ("sdpa", packing.NAME) and self.config.model_type in packing.FIRST_POSITION:
             found["attention_mask"] = found["attention_mask"][:, None, None, :]
         return {name: moved(value, self.device) for name, value in found.items()}
 
@@ -171,12 +171,17 @@ def choose_attention(device: torch.device) -> str | None:
     return None if device.type == "cuda" else "eager"
 
 
-def choose_packing(asked: str, made: Encoder) -> Encoder:
-    """The encoder, set to run batches `padded` or `packed`; `auto` packs on a GPU where a trial finds no reason against it, and prints
-    the reason where there is one.
+def choose_batches(asked: str, made: Encoder) -> Encoder:
+    """The encoder, set to train on batches `padded`, `packed`, or padded and `compiled`; `auto` packs on a GPU where a trial finds no
+    reason against it, and prints the reason where there is one.
+
+    Compiling costs a minute or so at the first step and is worth it in long training on a GPU (`make bench` there compares): one graph
+    serves all batches that are padded, another those that need not be. Scoring runs uncompiled.
 
     Raises Problem when packing is asked for and the architecture cannot be packed.
     """
+    if asked == "compiled":
+        return replace(made.pack(False), body=torch.compile(made.model.base_model, dynamic=True))
     if asked == "packed" and made.config.model_type not in packing.FIRST_POSITION:
         raise Problem(f"batches: {made.config.model_type} cannot be packed ({', '.join(packing.FIRST_POSITION)} can); set batches: auto")
     against = packing.trial(made) if asked == "auto" and made.device.type == "cuda" else ""

@@ -71,7 +71,7 @@ class Study(Strict):
     timing: Timing = Timing()
     device: str = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    batches: Literal["auto", "padded", "packed"] = "auto"
+    batches: Literal["auto", "padded", "packed", "compiled"] = "auto"
 
     @model_validator(mode="after")
     def known_names(self):
