@@ -120,12 +120,15 @@ def test_every_score_in_the_report_comes_from_a_record(micro, tmp_path):
     assert {row["mean"] for row in measured if row["mean"] is not None} <= {0.0, 1.0}, "1.0 is the margin of a claim of no gain"
 
 
-def test_a_report_with_a_third_of_its_cells_gone_shows_holes(micro, tmp_path):
+def test_a_report_with_a_third_of_its_cells_gone_shows_holes_and_says_that_a_record_is_old(micro, tmp_path):
     copied = copy_of(micro[0], tmp_path)
     paths = [path for path in copied.records("micro").values() if path.parent.parent.name != "report"]
     for path in sorted(paths)[::3]:
         path.unlink()
+    old = sorted(paths)[1]
+    old.write_text(json.dumps(json.loads(old.read_text()) | {"fingerprint": "of another day"}))
     done = copied.run("report", "micro")
+    assert re.search(r"1 of \d+ records are of other code or parameters than now; make study PROFILE=micro", done.stdout) and old.exists()
     page = (tmp_path / "runs/micro/report.html").read_text()
     assert done.returncode == 0 and "Cells that are missing: holes below" in page and "undecided" in page
     assert not re.search(r"\bnan\b", re.sub(r'src="data:[^"]*"', "", page).lower())

@@ -149,16 +149,24 @@ def default_cores(loaded) -> int:
     return torch.cuda.device_count() if gpu else len(os.sched_getaffinity(0))
 
 
+def stale(folder: Path, entries: dict) -> list[str]:
+    """Cells whose record is of other code or parameters than now."""
+    paths = {name: record_path(folder, name, entry) for name, entry in entries.items()}
+    there = [name for name, path in paths.items() if path.exists()]
+    return [name for name in there if json.loads(paths[name].read_text())["fingerprint"] != entries[name]["fingerprint"]]
+
+
 def outdated(loaded, entries: dict) -> list[str]:
     """Cells without a current record, cleared of what an earlier attempt left.
 
     A record that is out of date is set aside as record.old.json, so that Snakemake sees it missing.
     """
+    for name in stale(loaded.folder, entries):
+        path = record_path(loaded.folder, name, entries[name])
+        path.replace(path.with_name("record.old.json"))
     todo = []
     for name, entry in entries.items():
         path = record_path(loaded.folder, name, entry)
-        if path.exists() and json.loads(path.read_text())["fingerprint"] != entry["fingerprint"]:
-            path.replace(path.with_name("record.old.json"))
         if not path.exists():
             for leftover in ("failed.txt", "running"):
                 path.with_name(leftover).unlink(missing_ok=True)
@@ -291,7 +299,11 @@ def report(profile: str) -> int:
 
     loaded = study.load(profile)
     with locked(loaded.folder), cell_server() as address:
-        plan(loaded)
+        entries = plan(loaded)["cells"]
+        if old := stale(loaded.folder, entries):
+            print(
+                f"{len(old)} of {len(entries)} records are of other code or parameters than now; make study PROFILE={profile} runs them anew"
+            )
         make_report(profile, address)
     print(f"report: runs/{profile}/report.html")
     return 0
