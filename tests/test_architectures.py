@@ -2,9 +2,10 @@
 
 import pytest
 import torch
-from transformers import AutoModelForMaskedLM
+from transformers import AutoConfig, AutoModelForMaskedLM
 
-from xtools import encoder, finetuning, scoring, sources, tasks
+from xtools import encoder, finetuning, pretraining, scoring, sources, tasks
+from xtools.batching import pad
 from xtools.encoder import Encoder
 from xtools.settings import Training
 from xtools.sources import Source
@@ -69,9 +70,19 @@ def test_xlmr_has_one_segment(tiny):
     assert "token_type_ids" not in tiny.inputs(torch.tensor([[0, 9, 2]]))
 
 
-def test_masked_lm_of_architectures_without_a_head_of_its_own(tokenizer):
-    from xtools import pretraining
+@pytest.mark.parametrize("name", SMALLER)
+def test_logits_of_masked_tokens_are_the_models_own_and_no_others_are_computed(name, tokenizer, monkeypatch):
+    made = build(name, tokenizer, **SMALLER[name])
+    made.model.eval()
+    ids = pad([[0, 9, 10, 11, 2], [0, 12, 2]], tokenizer.pad_token_id)
+    chosen = ids == 10
+    whole = made.model(**made.inputs(ids)).logits
+    monkeypatch.setattr(made.model, "forward", None)
+    assert torch.allclose(pretraining.masked_logits(made, ids, chosen), whole[chosen], atol=1e-5)
 
-    made = build("google-bert/bert-base-multilingual-cased", tokenizer, num_hidden_layers=1, vocab_size=2000)
+
+def test_masked_lm_with_a_head_that_is_not_known(tokenizer):
+    config = AutoConfig.for_model("albert", vocab_size=2000, embedding_size=16, hidden_size=32, num_attention_heads=2, num_hidden_layers=1)
+    made = Encoder(AutoModelForMaskedLM.from_config(config), tokenizer)
     stream = pretraining.masked_lm_stream(made, [[0, 9, 8, 7, 2]] * 4, 0.5)
     assert 0 < stream.loss([0, 1, 2, 3]).item() < 20

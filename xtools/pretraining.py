@@ -9,6 +9,12 @@ from xtools.encoder import Encoder
 from xtools.problems import Problem
 from xtools.training import Stream, train
 
+HEADS = (  # modules of language-model heads, in order: XLM-R; BERT, DeBERTa and RemBERT; ModernBERT; DistilBERT
+    ("lm_head",),
+    ("cls",),
+    ("head", "decoder"),
+    ("vocab_transform", "activation", "vocab_layer_norm", "vocab_projector"),
+)
 ROUND_MASKED = 64  # predicted tokens per batch come in multiples of this: few shapes, few kernels for the matrix library to build
 
 
@@ -37,10 +43,14 @@ def mask_tokens(ids: torch.Tensor, tokenizer, share: float) -> tuple[torch.Tenso
 
 
 def masked_logits(encoder: Encoder, ids: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
-    """Logits [chosen tokens, vocabulary]; architectures whose language-model head is a module of its own compute no others."""
-    if hasattr(encoder.model, "lm_head"):
-        return encoder.model.lm_head(_at(encoder.hidden(ids), chosen))
-    return _at(encoder.model(**encoder.inputs(ids)).logits, chosen)
+    """Logits [chosen tokens, vocabulary]; no others are computed where the architecture's language-model head is known."""
+    head = next((parts for parts in HEADS if all(hasattr(encoder.model, part) for part in parts)), None)
+    if head is None:
+        return _at(encoder.model(**encoder.inputs(ids)).logits, chosen)
+    states = _at(encoder.hidden(ids), chosen)
+    for part in head:
+        states = getattr(encoder.model, part)(states)
+    return states
 
 
 def _at(states: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
