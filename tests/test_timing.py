@@ -144,9 +144,11 @@ def test_random_weights_are_of_the_published_shape(monkeypatch):
     assert made.config.hidden_size == 384 and made.hidden(torch.tensor([[5, 6]])).shape == (1, 2, 384)
 
 
-def test_timing_needs_neither_datasets_nor_papermill():
+def test_timing_and_bench_need_neither_datasets_nor_papermill():
     import subprocess
     import sys
 
-    code = "import sys; from xtools import timing; bad = {'datasets', 'papermill'} & set(sys.modules); sys.exit(str(bad) if bad else 0)"
+    code = (
+        "import sys; from xtools import bench, timing; bad = {'datasets', 'papermill'} & set(sys.modules); sys.exit(str(bad) if bad else 0)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
