@@ -3,6 +3,7 @@ import torch
 from safetensors import safe_open
 
 from xtools import encoder as encoders
+from xtools.batching import pad
 from xtools.problems import Problem
 
 
@@ -87,3 +88,12 @@ def test_precision_follows_the_processor_and_the_encoders_width(monkeypatch):
     assert encoders.choose_precision("bf16", cpu, 48) == "bf16", "what is asked for is done"
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     assert encoders.choose_precision("auto", cpu, 1024) == "fp32"
+
+
+@pytest.mark.parametrize(("own", "other"), [("eager", "fp32/sdpa"), ("sdpa", "fp32/eager"), ("sdpa", "fp32/sdpa")])
+def test_padding_is_masked_under_every_kind_of_attention(tiny, own, other):
+    tiny.model.set_attn_implementation(own)
+    ids = pad([[0, *range(9, 29), 2], [0, 9, 10, 2]], tiny.tokenizer.pad_token_id)
+    alone = tiny.hidden(ids[1:, :4])
+    for made in (tiny, tiny.variant(other)):
+        assert torch.allclose(made.hidden(ids)[1:, :4], alone, atol=1e-5)

@@ -80,13 +80,15 @@ class Encoder:
 
     def _outputs(self, ids: torch.Tensor, **more):
         """What the encoder proper returns, however it runs."""
-        body = self.model.base_model if self.body is None else self.body
         with self.autocast():
             if self.packed:
-                return packing.run(
-                    body, self._described(ids), packing.FIRST_POSITION[self.config.model_type](self.config), self.device, **more
-                )
-            return body(**self.inputs(ids), **more)
+                first = packing.FIRST_POSITION[self.config.model_type](self.config)
+                return packing.run(self._running, self._described(ids), first, self.device, **more)
+            return self._running(**self.inputs(ids), **more)
+
+    @property
+    def _running(self) -> torch.nn.Module:
+        return self.model.base_model if self.body is None else self.body
 
     @property
     def attention(self) -> str:
@@ -101,7 +103,7 @@ class Encoder:
         return self
 
     def exact(self) -> "Encoder":
-        """The same weights in fp32, uncompiled. Scores in bf16 differ from these by up to half a point in a language, so scoring and timing use fp32."""
+        """The same weights in fp32, uncompiled: scores in bf16 differ by up to half a point in a language, so scoring and timing use fp32."""
         return replace(self, precision="fp32", body=None)
 
     def variant(self, name: str) -> "Encoder":
@@ -139,7 +141,7 @@ class Encoder:
         found = self._described(ids)
         if found["attention_mask"].all():
             del found["attention_mask"]
-        elif self.config._attn_implementation in ("sdpa", packing.NAME) and self.config.model_type in packing.FIRST_POSITION:
+        elif self._running.config._attn_implementation in ("sdpa", packing.NAME) and self.config.model_type in packing.FIRST_POSITION:
             found["attention_mask"] = found["attention_mask"][:, None, None, :]
         return {name: moved(value, self.device) for name, value in found.items()}
 
