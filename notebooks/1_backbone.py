@@ -21,7 +21,7 @@
 study: str = "pocket"  # params/<study>.yaml
 backbone: str = "small"  # one of the study's backbones
 seed: int = 0  # names the whole chain, pretraining included
-folder: str = ""  # where the grid keeps what this notebook makes; empty: nothing is written
+folder: str = ""  # where the grid keeps what this notebook makes; empty: no result is kept
 
 # %%
 from xtools import backbones, cells, plots, pretraining

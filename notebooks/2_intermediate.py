@@ -23,7 +23,7 @@ study: str = "pocket"  # params/<study>.yaml
 backbone: str = "small"  # one of the study's backbones
 recipe: str = "mnli"  # <task>[-mt][+mlm][@N]; the task may be all
 seed: int = 0  # names the whole chain, pretraining included
-folder: str = ""  # where the grid keeps what this notebook makes; empty: nothing is written
+folder: str = ""  # where the grid keeps what this notebook makes; empty: no result is kept
 
 # %%
 from xtools import cells, examples, finetuning, plots

@@ -24,7 +24,7 @@ backbone: str = "small"  # one of the study's backbones
 recipe: str = "none"  # what came before: none, an intermediate task, or all
 target: str = "xnli"  # one of the study's targets
 seed: int = 0  # names the whole chain, pretraining included
-folder: str = ""  # where the grid keeps what this notebook makes; empty: nothing is written
+folder: str = ""  # where the grid keeps what this notebook makes; empty: no result is kept
 
 # %%
 from xtools import cells, examples, plots, scoring, targets

@@ -22,7 +22,7 @@
 study: str = "pocket"  # params/<study>.yaml
 backbone: str = "small"  # one of the study's backbones
 seed: int = 0  # the number of the repetition; the weights are those of the study's first seed
-folder: str = ""  # where the grid keeps what this notebook makes; empty: nothing is written
+folder: str = ""  # where the grid keeps what this notebook makes; empty: no result is kept
 
 # %%
 from xtools import cells, plots, targets, timing

@@ -19,7 +19,7 @@
 
 # %% tags=["parameters"]
 study: str = "pocket"  # params/<study>.yaml
-folder: str = ""  # where the grid keeps what this notebook makes; empty: nothing is written
+folder: str = ""  # where the grid keeps what this notebook makes; empty: no result is kept
 
 # %%
 from xtools import answers, cells, claims, plots, questions, records, report, stats

@@ -80,7 +80,7 @@ class Run:
         Predictions and rows are lists per language (or task); each prediction is written with its row's id.
         """
         if self.folder is None:
-            print("run by itself, outside the grid: nothing is written")
+            print("run by itself, outside the grid: no result is kept")
             return
         if predictions is not None:
             named = {k: [[row["id"], p] for row, p in zip(rows[k], found, strict=True)] for k, found in predictions.items()}
