@@ -1,5 +1,6 @@
 """Encoded examples from disk are what encoding gives, are made once, and are made anew whenever anything that matters has changed."""
 
+import multiprocessing
 import os
 
 import pytest
@@ -69,6 +70,19 @@ def test_a_file_cut_short_is_made_again(tokenizer, folder):
     path = next(folder.iterdir())
     os.truncate(path, path.stat().st_size // 2)
     assert len(features.load("rows", lambda: rows, tokenizer, task, 40)) == 5
+
+
+def test_cells_side_by_side_may_write_the_same_file(tokenizer, folder):
+    task = tasks.get("xnli")
+    rows = sources.rows(WORLD, task, "train", "qaa", 400)
+    with multiprocessing.get_context("fork").Pool(4) as pool:
+        runs = [pool.apply_async(_labels, (rows, tokenizer, task)) for _ in range(8)]
+        assert [run.get(60) for run in runs] == [[row["label"] for row in rows]] * 8
+    assert [path.suffix for path in folder.iterdir()] == [".arrow"]
+
+
+def _labels(rows, tokenizer, task):
+    return [feature["label"] for feature in features.load("rows", lambda: rows, tokenizer, task, 40)]
 
 
 def test_a_failure_leaves_nothing(tokenizer, folder):
