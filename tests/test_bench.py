@@ -32,8 +32,9 @@ def test_both_sides_train_and_score_the_same_examples(monkeypatch):
     pytest.importorskip("accelerate")
     monkeypatch.setitem(bench.SHAPES, "toy", (1, 32, 2, 500))
     found = bench.speed("toy", bench.MEAN, 16, 8, 1, torch.device("cpu"), lambda line: None)
-    assert {name.split(",")[0] for name in found["training"]} == {"ours", "Trainer"}
-    assert len([name for name in found["training"] if name.startswith("Trainer")]) == 3
+    for phase in ("training", "inference"):
+        assert {name.split(",")[0] for name in found[phase]} == {"ours", "Trainer"}
+        assert len([name for name in found[phase] if name.startswith("Trainer")]) == 3
     assert all(r["seconds"] > 0 for phase in ("training", "inference") for r in found[phase].values())
     assert 0 < found["data_share"] < 1
 

@@ -186,9 +186,8 @@ def speed(shape: str, mean: int, n: int, batch_size: int, rounds: int, device: t
         encoders[batches] = ours(config, device, own, batches)
         training[f"ours {batches}, {own}"] = lambda b=batches: our_training(encoders[b], features, batch_size)
     for how in ("pad to max", "dynamic padding", "length grouping"):
-        training[f"Trainer, {how}, {precisions[0]}"], predict = trainer(config, features, batch_size, how, precisions[0])
-        if how != "length grouping":  # which the Trainer does in training alone
-            inference[f"Trainer, {how}, {precisions[0]}"] = predict
+        name = f"Trainer, {how}, {precisions[0]}"
+        training[name], inference[name] = trainer(config, features, batch_size, how, precisions[0])
     forward = sum(timing.flops(config, len(f["ids"][0])) for f in features)
     tokens = sum(len(f["ids"][0]) for f in features)
     found = {"shape": shape, "examples": n, "batch_size": batch_size, "mean_length": tokens / n, "rounds": rounds}
