@@ -17,7 +17,7 @@ def code_of(project, monkeypatch):
         for module in (records, versions):
             monkeypatch.setattr(module, "ROOT", project.folder)
         path.write_text(before.replace(old, new, 1))
-        cached = (versions._module, versions._modules, versions.entry, records.code)
+        cached = (versions._module, versions._modules, versions._tables, versions.entry, records.code)
         for function in cached:
             function.cache_clear()
         try:

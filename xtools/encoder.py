@@ -186,10 +186,11 @@ def choose_batches(asked: str, made: Encoder) -> Encoder:
         return replace(made.pack(False), body=torch.compile(made.model.base_model, dynamic=True))
     if asked == "packed" and made.config.model_type not in packing.FIRST_POSITION:
         raise Problem(f"batches: {made.config.model_type} cannot be packed ({', '.join(packing.FIRST_POSITION)} can); set batches: auto")
-    against = packing.trial(made) if asked == "auto" and made.device.type == "cuda" else ""
-    if against:
-        print(f"batches are padded: {against}")
-    return made.pack(asked == "packed" or (asked == "auto" and made.device.type == "cuda" and not against))
+    if asked == "auto" and made.device.type == "cuda":
+        if against := packing.trial(made):
+            print(f"batches are padded: {against}")
+        return made.pack(not against)
+    return made.pack(asked == "packed")
 
 
 def choose_device(asked: str) -> torch.device:

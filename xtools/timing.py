@@ -272,9 +272,10 @@ def variants(encoder: Encoder, names: list[str], features: list[dict], seconds: 
 
 
 def measure(encoder: Encoder, features: dict[str, list[dict]], settings) -> dict:
-    """One repetition of everything, in milliseconds, examples per second, MiB and joules, and the FLOP/s of a matrix
-    product. `features` are evaluation examples by language,
-    `settings` the study's timing parameters."""
+    """One repetition of everything, in milliseconds, examples per second, MiB and joules, and the FLOP/s of a matrix product.
+
+    `features` are evaluation examples by language, `settings` the study's timing parameters.
+    """
     every, begun = [feature for found in features.values() for feature in found], Usage.now()
     repeated, distinct = repeated_and_distinct(encoder, int(np.median([length(f) for f in every])))
     streams = {language: single_stream(encoder, found, settings.seconds, settings.iterations) for language, found in features.items()}

@@ -33,13 +33,16 @@ def _modules(names: tuple[str, ...]) -> dict[str, str]:
 @cache
 def entry(task: str) -> str:
     """Hash of what a task's entry in its TASKS table says; of all tables, for an entry that does not spell its name out."""
-    tables = [
-        node for path in sorted((ROOT / "xtools" / "tasks").glob("*.py")) for node in ast.parse(path.read_text()).body if _is_tasks(node)
-    ]
-    for call in (item for node in tables for item in node.value.elts):
+    for call in (item for table in _tables() for item in table.value.elts):
         if isinstance(call, ast.Call) and call.args and getattr(call.args[0], "value", None) == task:
             return digest(ast.dump(call))
-    return digest(*map(ast.dump, tables))
+    return digest(*map(ast.dump, _tables()))
+
+
+@cache
+def _tables() -> list[ast.Assign]:
+    paths = sorted((ROOT / "xtools" / "tasks").glob("*.py"))
+    return [node for path in paths for node in ast.parse(path.read_text()).body if _is_tasks(node)]
 
 
 def _is_tasks(node: ast.AST) -> bool:

@@ -31,7 +31,10 @@ def preload() -> None:
     import seaborn  # noqa: F401
     from transformers import AutoModelForMaskedLM, AutoTokenizer, XLMRobertaForMaskedLM  # noqa: F401
 
-    from xtools import backbones, cells, finetuning, notebooks, plots, records, scoring, timing  # noqa: F401
+    from xtools import backbones, cells, features, finetuning, notebooks, plots, records, scoring, timing, versions  # noqa: F401
+
+    versions.closure("from xtools import features, sources")  # the code is parsed here, not again in every cell
+    versions.entry("")
 
 
 def serve(address: str) -> None:
