@@ -57,7 +57,7 @@ backbones: .venv/lock ## make the published backbones again where they are missi
 	@$(RUN) backbones $(OPTIONS)
 
 bench: .venv/lock ## measure training, inference, cells and search against the Hugging Face Trainer, papermill and the product
-	@.venv/bin/python -m xtools.bench $(BENCH)
+	@.venv/bin/python -m xtools.run.bench $(BENCH)
 
 calibrate: .venv/lock ## sweep the microworld's task sizes and print the table
 	@$(RUN) calibrate $(OPTIONS)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 CELLS = json.loads(Path(config["plan"]).read_text())["cells"]
 STUDY = Path(config["plan"]).parent.name
-RUN = f"{sys.executable} -m xtools.warm {STUDY}"
+RUN = f"{sys.executable} -m xtools.run.warm {STUDY}"
 
 
 def record(name):

@@ -24,7 +24,8 @@ seed: int = 0  # names the whole chain, pretraining included
 folder: str = ""  # where the grid keeps what this notebook makes; empty: no result is kept
 
 # %%
-from xtools import backbones, cells, plots, pretraining
+from xtools import backbones, cells, pretraining
+from xtools.report import plots
 
 run = cells.start(study, "backbone", backbone, seed=seed, folder=folder)
 entry = run.study.backbones[backbone]

@@ -27,7 +27,8 @@ seed: int = 0  # names the whole chain, pretraining included
 folder: str = ""  # where the grid keeps what this notebook makes; empty: no result is kept
 
 # %%
-from xtools import cells, examples, plots, scoring, targets
+from xtools import cells, scoring, targets
+from xtools.report import examples, plots
 
 run = cells.start(study, "target", backbone, recipe, target, seed, folder)
 encoder = run.load_encoder()

@@ -25,7 +25,8 @@ seed: int = 0  # the number of the repetition; the weights are those of the stud
 folder: str = ""  # where the grid keeps what this notebook makes; empty: no result is kept
 
 # %%
-from xtools import cells, plots, targets, timing
+from xtools import cells, targets, timing
+from xtools.report import plots
 
 run = cells.start(study, "timing", backbone, seed=seed, folder=folder)
 settings = cells.threads(run.study.timing)

@@ -22,32 +22,33 @@ study: str = "pocket"  # params/<study>.yaml
 folder: str = ""  # where the grid keeps what this notebook makes; empty: no result is kept
 
 # %%
-from xtools import answers, cells, claims, plots, questions, records, report, stats
+from xtools import cells, records
+from xtools.report import answers, claims, costs, plots, questions, stats, tables
 
 run = cells.start(study, "report", folder=folder)
 table = records.table(run.study)
-headline = report.headline(run.study, table)
+headline = tables.headline(run.study, table)
 plots.lead(headline)
 
 # %% [markdown]
 # ## What was run
 
 # %%
-plots.frame(report.what_was_run(run.study))
+plots.frame(tables.what_was_run(run.study))
 
 # %%
-missing = report.missing(run.study)
+missing = tables.missing(run.study)
 plots.frame(missing, "Cells that are missing: holes below") if len(missing) else print("No cell is missing.")
 
 # %%
-subset = report.subset_frame(run.study)
+subset = tables.subset_frame(run.study)
 plots.frame(subset, "Data sets of which this study reads a subset") if len(subset) else print("No data set is known to be a subset.")
 
 # %% [markdown]
 # A run that learnt nothing stays in every average below; here it is counted.
 
 # %%
-fallen = report.degenerate_frame(table)
+fallen = tables.degenerate_frame(table)
 plots.frame(fallen, "Runs at chance on the source's development set") if len(fallen) else print("No run stayed at chance.")
 
 # %% [markdown]
@@ -58,7 +59,7 @@ plots.frame(fallen, "Runs at chance on the source's development set") if len(fal
 
 # %%
 for backbone in run.study.backbones:
-    display(plots.frame(report.score_frame(run.study, table, backbone), f"{run.study.name}, {backbone}: scores (%)"))
+    display(plots.frame(tables.score_frame(run.study, table, backbone), f"{run.study.name}, {backbone}: scores (%)"))
 
 # %% [markdown]
 # ## As the benchmarks average
@@ -68,7 +69,7 @@ for backbone in run.study.backbones:
 # %%
 for name in ("xtreme", "xtreme_r"):
     for backbone in run.study.backbones:
-        groups = report.benchmark_frame(run.study, table, backbone, name)
+        groups = tables.benchmark_frame(run.study, table, backbone, name)
         shown = plots.frame(groups, f"{run.study.name}, {backbone}: {name} groups (%)")
         display(shown) if len(groups) else print(f"{backbone}: no group of {name} has all its tasks in this study")
 
@@ -85,7 +86,7 @@ for backbone in run.study.backbones if recipes else ():
     own = stats.gains(scores[scores.backbone == backbone], ["backbone", "target"])
     summary = stats.summarize(own, ["recipe", "target"], "gain")
     display(plots.gain_map(summary, recipes, run.study.targets, f"{backbone}: gain over no intermediate task")) if len(summary) else None
-    display(plots.frame(report.gain_frame(run.study, table, backbone), f"{run.study.name}, {backbone}: gains (points)"))
+    display(plots.frame(tables.gain_frame(run.study, table, backbone), f"{run.study.name}, {backbone}: gains (points)"))
 
 # %% [markdown]
 # ## Languages
@@ -93,7 +94,7 @@ for backbone in run.study.backbones if recipes else ():
 # The same scores language by language, averaged over the targets that have all of these languages. The first is the source.
 
 # %%
-languages = report.shared_languages(run.study)
+languages = tables.shared_languages(run.study)
 for backbone in run.study.backbones:
     own = table[(table.backbone == backbone) & table.language.isin(languages)]
     display(plots.by_language(own, run.study.recipes, languages, f"{run.study.name}, {backbone}")) if len(own) else None
@@ -102,7 +103,7 @@ for backbone in run.study.backbones:
 # The transfer gap is the source-language score minus the mean over the other languages; a smaller gap means better transfer.
 
 # %%
-plots.frame(report.gap_frame(run.study, table), f"{run.study.name}: transfer gap, averaged over targets")
+plots.frame(tables.gap_frame(run.study, table), f"{run.study.name}: transfer gap, averaged over targets")
 
 # %% [markdown]
 # ## 1. Choosing the recipe in the source language
@@ -123,7 +124,7 @@ plots.frame(regret, f"{run.study.name}: gain and regret (points)") if len(regret
 # dashed line is the frontier: no other point is both faster and better.
 
 # %%
-cost = report.cost_frame(run.study, table)
+cost = costs.cost_frame(run.study, table)
 frontier = questions.frontier(cost)
 plots.score_against_latency(cost, frontier, run.study.name) if len(cost) else print("no timing record, or no complete average, yet")
 
@@ -171,20 +172,20 @@ plots.frame(worth, f"{run.study.name}: from the first backbone to the last") if 
 # of variation. What made a measurement doubtful stands beside it.
 
 # %%
-plots.frame(report.timing_frame(run.study), f"{run.study.name}: cost per backbone")
+plots.frame(costs.timing_frame(run.study), f"{run.study.name}: cost per backbone")
 
 # %% [markdown]
 # Other settings of the same encoders. Scores are always computed in fp32: what int8 and bf16 lose in accuracy is not measured here.
 
 # %%
-settings = report.variants_table(run.study)
+settings = costs.variants_table(run.study)
 plots.variants(settings, f"{run.study.name}: settings") if len(settings) else print("this study times no variants")
 
 # %% [markdown]
 # Measurements that came with the project, made elsewhere, for comparison:
 
 # %%
-kept = report.reference_frame()
+kept = costs.reference_frame()
 plots.frame(kept, "Reference measurements") if len(kept) else print("none are kept in results/")
 
 # %% [markdown]
@@ -192,7 +193,7 @@ plots.frame(kept, "Reference measurements") if len(kept) else print("none are ke
 
 # %%
 for backbone in run.study.backbones:
-    costs = report.language_cost(run.study, backbone)
+    cost = costs.language_cost(run.study, backbone)
     display(plots.language_tax(*costs, run.study.source_language, backbone)) if costs else None
 
 # %% [markdown]
@@ -219,7 +220,7 @@ plots.frame(needed, "Intermediate examples that a gain takes") if len(needed) el
 # Where a paper gives a figure for the same encoder, recipe and target. Its test sets, languages or settings may differ from ours.
 
 # %%
-beside = report.side_by_side(run.study, table)
+beside = tables.side_by_side(run.study, table)
 plots.frame(beside, "Ours and theirs") if len(beside) else print("No paper has figures for these encoders.")
 
 # %% [markdown]
@@ -230,7 +231,7 @@ plots.frame(beside, "Ours and theirs") if len(beside) else print("No paper has f
 
 # %%
 made = run.study.source == "microworld"
-plots.frame(report.world_checks(run.study, table), run.study.name) if made else print("Real rows: nothing was generated.")
+plots.frame(tables.world_checks(run.study, table), run.study.name) if made else print("Real rows: nothing was generated.")
 
 # %% [markdown]
 # ## Ledger of claims
@@ -242,8 +243,8 @@ plots.frame(report.world_checks(run.study, table), run.study.name) if made else 
 
 # %%
 ledger = claims.ledger(table, run.study)
-caption = f"Claims against {run.study.name} ({report.scope(run.study)})"
-plots.linked(report.ledger_frame(ledger), report.links(run.study, ledger), caption)
+caption = f"Claims against {run.study.name} ({tables.scope(run.study)})"
+plots.linked(tables.ledger_frame(ledger), tables.links(run.study, ledger), caption)
 
 # %%
 run.save({"headline": headline, "ledger": ledger.astype(object).where(ledger.notna(), None).to_dict("records")})

@@ -21,7 +21,8 @@
 study: str = "pocket"  # params/<study>.yaml
 
 # %%
-from xtools import plots, records, stats
+from xtools import records
+from xtools.report import plots, stats
 from xtools.study import load
 
 loaded = load(study)

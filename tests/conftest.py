@@ -12,11 +12,10 @@ os.environ["HF_DATASETS_CACHE"] = tempfile.mkdtemp(prefix="xtools-test-cache-")
 import pytest
 import torch
 
+from xtools import ROOT, features
 from xtools import encoder as encoders
-from xtools import features
 from xtools.settings import Training
 from xtools.sources import world
-from xtools.study import ROOT
 
 torch.set_num_threads(1)
 

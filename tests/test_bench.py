@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from xtools import bench
+from xtools.run import bench
 
 
 def test_examples_have_the_stated_mean_length_and_fit():

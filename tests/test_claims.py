@@ -2,7 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xtools import claims, study
+from xtools import study
+from xtools.report import claims
 
 STUDY = study.load("pocket")
 

@@ -1,7 +1,8 @@
 import pytest
 
-from xtools import encoder, estimate, study, timing
+from xtools import encoder, study, timing
 from xtools.problems import Problem
+from xtools.run import estimate
 
 
 def test_published_shapes_have_the_published_sizes():

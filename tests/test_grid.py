@@ -173,13 +173,14 @@ def test_a_cell_runs_by_hand_without_a_server(micro):
 
 
 def test_a_checkpoint_of_other_parameters_is_not_resumed(tmp_path, monkeypatch):
-    from xtools import cells, notebooks, study
+    from xtools import cells, study
     from xtools.problems import Problem
+    from xtools.run import kernels
 
     def stop(*words):
         raise Problem("stopped")
 
-    monkeypatch.setattr(notebooks, "execute", stop)
+    monkeypatch.setattr(kernels, "execute", stop)
     for module in (study, cells):
         monkeypatch.setattr(module, "ROOT", tmp_path)
     cell = study.Cell("any", "target", "b", "none", "xnli")

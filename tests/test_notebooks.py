@@ -3,8 +3,8 @@ import re
 import jupytext
 import pytest
 
-from xtools import notebooks
-from xtools.study import ROOT
+from xtools import ROOT
+from xtools.report import pages
 
 PAGES = sorted((ROOT / "notebooks").glob("*.py"))
 
@@ -47,7 +47,7 @@ def test_a_page_cannot_run_or_load_anything(tmp_path):
     cell = nbformat.v4.new_code_cell("1", outputs=[output], execution_count=1)
     markdown = nbformat.v4.new_markdown_cell("# Title\n\n[link](http://example.org) <script>alert(2)</script>")
     nbformat.write(nbformat.v4.new_notebook(cells=[markdown, cell]), tmp_path / "n.ipynb")
-    notebooks.page(tmp_path / "n.ipynb", tmp_path / "n.html", "a <title>")
+    pages.page(tmp_path / "n.ipynb", tmp_path / "n.html", "a <title>")
     page = (tmp_path / "n.html").read_text()
     assert "kept" in page and "Title" in page
     assert not re.search(r"<script|onerror=|onclick=|https?://|<link|<iframe", page)
@@ -65,7 +65,7 @@ def test_every_notebook_runs_by_itself_on_its_defaults(path, tmp_path):
         return sorted(p for p in (ROOT / "runs").rglob("*") if "encoded" not in p.relative_to(ROOT).parts)
 
     before = results()
-    code = f"from pathlib import Path; from xtools import notebooks; notebooks.execute(Path('{path}'), {{}}, Path('{tmp_path}/n.ipynb'))"
+    code = f"from pathlib import Path; from xtools.run import kernels; kernels.execute(Path('{path}'), {{}}, Path('{tmp_path}/n.ipynb'))"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
     )

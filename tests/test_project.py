@@ -9,7 +9,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from xtools.study import ROOT
+from xtools import ROOT
 
 
 def locked() -> dict[str, str]:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from xtools import answers, questions, report, study
+from xtools import study
+from xtools.report import answers, questions, tables
 
 POCKET = study.load("pocket")
 
@@ -116,9 +117,9 @@ def test_every_language_of_the_benchmarks_has_a_size():
 def test_groups_of_a_benchmark_need_all_their_tasks():
     table = planted(lambda b, r, t, lang, s: 40 + s if t == "xnli" else 60 + s, targets=("xnli", "xcopa"))
     two = POCKET.model_copy(update={"targets": ["xnli", "xcopa"], "recipes": ["none", "mnli", "all"]})
-    frame = report.benchmark_frame(two, table, "large", "xtreme_r").set_index("recipe")
+    frame = tables.benchmark_frame(two, table, "large", "xtreme_r").set_index("recipe")
     assert frame["classification"]["none"].startswith("51.0") and frame["total"]["none"] == "–" and frame["retrieval"]["none"] == "–"
-    assert report.benchmark_frame(two, table, "large", "xtreme").empty
+    assert tables.benchmark_frame(two, table, "large", "xtreme").empty
 
 
 @given(some.lists(some.tuples(some.integers(1, 9), some.integers(0, 9)), min_size=1, max_size=12))

@@ -10,8 +10,8 @@ import conftest
 import pandas as pd
 import pytest
 
-from xtools import report, study, tasks
-from xtools.study import ROOT
+from xtools import ROOT, study, tasks
+from xtools.report import costs, tables
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync".split()
@@ -82,7 +82,7 @@ def test_world_checks_see_what_was_planted(slope, level, holds):
                 rows.append(key | {"split": "dev", "language": "qaa", "score": level[backbone] + seed})
                 for code, language in world.LANGUAGES.items():
                     rows.append(key | {"split": "test", "language": code, "score": level[backbone] + slope * language.distance + seed})
-    assert report.world_checks(loaded, pd.DataFrame(rows)).holds.tolist() == [holds] * 4
+    assert tables.world_checks(loaded, pd.DataFrame(rows)).holds.tolist() == [holds] * 4
 
 
 def copy_of(project, folder):
@@ -93,7 +93,7 @@ def copy_of(project, folder):
     return copied
 
 
-def tables(page: str, caption: str) -> list[str]:
+def cells_of(page: str, caption: str) -> list[str]:
     """The cells of every table whose caption ends so."""
     found = re.findall(r"<table[^>]*>\s*<caption>[^<]*" + re.escape(caption) + r"</caption>.*?</table>", page, re.S)
     return [cell for table in found for cell in re.findall(r"<td>(.*?)</td>", table)]
@@ -110,9 +110,9 @@ def test_every_score_in_the_report_comes_from_a_record(micro, tmp_path):
     assert copied.run("report", "micro").returncode == 0
     page = (tmp_path / "runs/micro/report.html").read_text()
     names = {"none", "mnli", "–"}
-    assert set(tables(page, "scores (%)")) - names == {"42.0"}
-    assert set(tables(page, "gains (points)")) - names == {"+0.0"}
-    assert set(re.findall(r"[-+]?\d+\.\d", " ".join(tables(page, "gains by benchmark")))) <= {"+0.0"}
+    assert set(cells_of(page, "scores (%)")) - names == {"42.0"}
+    assert set(cells_of(page, "gains (points)")) - names == {"+0.0"}
+    assert set(re.findall(r"[-+]?\d+\.\d", " ".join(cells_of(page, "gains by benchmark")))) <= {"+0.0"}
     measured = json.loads((tmp_path / "runs/micro/report/report/record.json").read_text())["result"]["ledger"]
     behind = {row["id"]: row["cells"] for row in measured}
     assert behind["mnli-gains"] == [f"target-tiny-{r}-{t}-s0" for r in ("none", "mnli") for t in ("xnli", "udpos", "tatoeba")]
@@ -149,7 +149,7 @@ def test_timing_is_kept_for_reports_made_elsewhere(micro, tmp_path):
 
 @pytest.mark.parametrize("rows", [0, 1])
 def test_every_table_of_the_report_bears_a_study_with_next_to_nothing_in_it(rows):
-    from xtools import answers, claims, plots, questions, stats
+    from xtools.report import answers, claims, plots, questions, stats
 
     pocket = study.load("pocket")
     small = {"small": pocket.backbones["small"]}
@@ -157,11 +157,11 @@ def test_every_table_of_the_report_bears_a_study_with_next_to_nothing_in_it(rows
     row = {"backbone": "small", "recipe": "none", "target": "tatoeba", "seed": 0, "metric": "m", "split": "test", "language": "qab"}
     table = pd.DataFrame([row | {"score": 3.0, "n": 5}])[:rows]
     frames = [
-        questions.regret_frame(loaded, table), questions.frontier(report.cost_frame(loaded, table)), questions.gap_frame(loaded, table),
+        questions.regret_frame(loaded, table), questions.frontier(costs.cost_frame(loaded, table)), questions.gap_frame(loaded, table),
         questions.benchmark_gains(loaded, table), questions.worth_frame(loaded, table), questions.needed(loaded, table),
-        report.degenerate_frame(table), report.side_by_side(loaded, table), claims.ledger(table, loaded), report.gap_frame(loaded, table),
-        report.score_frame(loaded, table, "small"), report.gain_frame(loaded, table, "small"), report.world_checks(loaded, table),
-        report.benchmark_frame(loaded, table, "small", "xtreme"), report.timing_frame(loaded), report.variants_table(loaded),
+        tables.degenerate_frame(table), tables.side_by_side(loaded, table), claims.ledger(table, loaded), tables.gap_frame(loaded, table),
+        tables.score_frame(loaded, table, "small"), tables.gain_frame(loaded, table, "small"), tables.world_checks(loaded, table),
+        tables.benchmark_frame(loaded, table, "small", "xtreme"), costs.timing_frame(loaded), costs.variants_table(loaded),
         stats.complete(stats.task_scores(table), loaded.targets),
     ]  # fmt: skip
     assert not [frame for frame in frames if re.search(r"\bnan\b", plots.frame(frame).data.lower())]
@@ -171,7 +171,7 @@ def test_every_table_of_the_report_bears_a_study_with_next_to_nothing_in_it(rows
 def test_runs_at_chance_are_counted():
     rows = [{"backbone": "small", "recipe": r, "target": "xnli", "seed": s, "split": "dev", "language": "qaa", "score": v, "n": 300}
             for r, s, v in (("none", 0, 34.0), ("none", 1, 80.0), ("mnli", 0, 38.0))]  # fmt: skip
-    found = report.degenerate_frame(pd.DataFrame(rows))
+    found = tables.degenerate_frame(pd.DataFrame(rows))
     assert found["runs at chance"].tolist() == ["2 of 3"] and found.which.tolist() == ["none s0, mnli s0"]
 
 
@@ -179,23 +179,23 @@ def test_runs_at_chance_are_counted():
 def test_repetitions_that_differ_are_doubted(monkeypatch, latencies, told):
     row = {"backbone": "small", "throughput": 5.0, "utilisation": 0.5, "gflops": 1.0, "memory": 9.0, "joules": None, "doubts": ""}
     timed = pd.DataFrame([row | {"latency": ms, "weights": "trained", "tokenizer": "its own"} for ms in latencies])
-    monkeypatch.setattr(report, "timing_table", lambda loaded: timed)
-    assert report.timing_frame(study.load("pocket")).doubts.tolist() == [told]
+    monkeypatch.setattr(costs, "timing_table", lambda loaded: timed)
+    assert costs.timing_frame(study.load("pocket")).doubts.tolist() == [told]
 
 
 def test_published_figures_stand_beside_ours_with_the_difference():
     loaded = study.load("xtreme")
-    assert all(set(entry["figures"]) <= set(tasks.registry()) for entry in report.published())
+    assert all(set(entry["figures"]) <= set(tasks.registry()) for entry in tables.published())
     common = {"backbone": "large", "recipe": "none", "split": "test", "metric": "m", "n": 1, "language": "de", "target": "xnli"}
     table = pd.DataFrame([common | {"seed": s, "score": 80.2 + s} for s in range(3)])
-    row = report.side_by_side(loaded, table).set_index("target").loc["xnli"]  # the one figure that there is a score for
+    row = tables.side_by_side(loaded, table).set_index("target").loc["xnli"]  # the one figure that there is a score for
     assert row.published == "79.2" and row.difference.startswith("+2.0") and row.known == "V2"
 
 
 def test_explore_runs_on_any_studys_records_and_offers_choices(micro):
     project, _ = micro
-    code = "from pathlib import Path; from xtools import notebooks; "
-    code += "notebooks.execute(Path('notebooks/explore.py'), {'study': 'micro'}, Path('runs/explored.ipynb'))"
+    code = "from pathlib import Path; from xtools.run import kernels; "
+    code += "kernels.execute(Path('notebooks/explore.py'), {'study': 'micro'}, Path('runs/explored.ipynb'))"
     environment = os.environ | {"PYTHONPATH": str(project.folder)}
     done = subprocess.run([sys.executable, "-c", code], cwd=project.folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

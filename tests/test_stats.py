@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from scipy.stats import ttest_1samp
 
-from xtools import stats
+from xtools.report import stats
 
 
 def scores(values, backbone="b"):

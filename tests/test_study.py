@@ -1,10 +1,10 @@
 import pytest
 import yaml
 
-from xtools import study
+from xtools import ROOT, study
 from xtools.benchmark import BENCHMARKS
 from xtools.problems import Problem
-from xtools.study import ROOT, Cell, Recipe
+from xtools.study import Cell, Recipe
 
 
 def write(folder, **changes):

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from xtools import benchmark, submission, tasks
+from xtools import benchmark, tasks
 from xtools.problems import Problem
+from xtools.report import submission
 
 QUESTIONS = {
     "data": [

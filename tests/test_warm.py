@@ -5,7 +5,7 @@ import time
 import pytest
 import torch
 
-from xtools import warm
+from xtools.run import warm
 
 
 def hold(pipe, directory):

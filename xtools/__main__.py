@@ -6,6 +6,7 @@ import os
 import sys
 from pathlib import Path
 
+from xtools import ROOT
 from xtools.problems import Problem
 
 
@@ -56,19 +57,19 @@ def positive(word: str) -> int:
 
 def run(asked: argparse.Namespace) -> int:
     if asked.command == "study":
-        from xtools import grid
+        from xtools.run import engine
 
-        return grid.run(asked.profile, asked.cores, asked.engine)
+        return engine.run(asked.profile, asked.cores, asked.engine)
     if asked.command == "timing":
-        from xtools import grid
+        from xtools.run import engine
 
-        return grid.run(asked.profile, asked.cores, asked.engine, phase="timing")
+        return engine.run(asked.profile, asked.cores, asked.engine, phase="timing")
     if asked.command == "report":
-        from xtools import grid
+        from xtools.run import engine
 
-        return grid.report(asked.profile)
+        return engine.report(asked.profile)
     if asked.command == "score":
-        from xtools import submission
+        from xtools.report import submission
 
         found = submission.score(asked.predictions, asked.labels, asked.benchmark)
         print(json.dumps(found, indent=1) if asked.json else submission.table(found))
@@ -77,24 +78,24 @@ def run(asked: argparse.Namespace) -> int:
 
     loaded = study.load(asked.profile)
     if asked.command == "submission":
-        from xtools import submission
+        from xtools.report import submission
 
         files = submission.write(loaded)
         print(f"{len(files)} files in runs/{loaded.name}/submission")
     if asked.command == "reference":
-        from xtools import report
+        from xtools.report import costs
 
-        print(report.keep_reference(loaded))
+        print(costs.keep_reference(loaded))
     if asked.command == "site":
-        from xtools import notebooks
+        from xtools.report import pages
 
-        print(f"index: {notebooks.site(loaded).relative_to(study.ROOT)}")
+        print(f"index: {pages.site(loaded).relative_to(ROOT)}")
     if asked.command == "fetch":
-        from xtools import fetch
+        from xtools.run import fetch
 
         return fetch.run(loaded)
     if asked.command == "plan":
-        from xtools import estimate
+        from xtools.run import estimate
 
         estimate.show(loaded, asked.gpu)
     if asked.command == "backbones":
@@ -102,7 +103,7 @@ def run(asked: argparse.Namespace) -> int:
 
         backbones.publish_all(loaded, asked.cores or len(os.sched_getaffinity(0)))
     if asked.command == "calibrate":
-        from xtools import calibration
+        from xtools.run import calibration
 
         calibration.run(loaded, asked.cores or len(os.sched_getaffinity(0)))
     return 0

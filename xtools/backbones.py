@@ -8,11 +8,11 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from xtools import encoder, multimodal, pretraining, sources, tasks
+from xtools import ROOT, encoder, multimodal, pretraining, sources, tasks
 from xtools.encoder import Encoder
 from xtools.problems import Problem
 from xtools.sources import pictures, world
-from xtools.study import ROOT, Study
+from xtools.study import Study
 
 CARD = "card.json"
 HELD_OUT = 100  # captions per language with which a multimodal encoder is tried

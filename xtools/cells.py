@@ -12,9 +12,9 @@ from pathlib import Path
 
 from safetensors.torch import load_model, save_model
 
-from xtools import encoder, study
+from xtools import ROOT, encoder, study
 from xtools.problems import Problem
-from xtools.study import ROOT, Cell, Study
+from xtools.study import Cell, Study
 
 
 @dataclass
@@ -126,7 +126,9 @@ def execute(cell: Cell, fingerprint: str) -> None:
 
     Raises Problem with the reason when the notebook fails.
     """
-    from xtools import notebooks, records
+    from xtools import records
+    from xtools.report import pages
+    from xtools.run import kernels
 
     began, clock = time.time(), time.monotonic()
     cell.folder.mkdir(parents=True, exist_ok=True)
@@ -140,13 +142,13 @@ def execute(cell: Cell, fingerprint: str) -> None:
     parameters = {key: getattr(cell, key) for key in ("backbone", "recipe", "target") if getattr(cell, key)}
     parameters |= {"study": cell.study, "folder": str(cell.folder)} | ({} if cell.phase == "report" else {"seed": cell.seed})
     try:
-        notebooks.execute(ROOT / "notebooks" / f"{records.NOTEBOOKS[cell.phase]}.py", parameters, cell.folder / "notebook.ipynb")
+        kernels.execute(ROOT / "notebooks" / f"{records.NOTEBOOKS[cell.phase]}.py", parameters, cell.folder / "notebook.ipynb")
         result = json.loads((cell.folder / "result.json").read_text())
     except (Problem, FileNotFoundError) as error:
         reason = str(error) if isinstance(error, Problem) else "its notebook ended without a result"
         (cell.folder / "failed.txt").write_text(f"{reason}\n")
         if (cell.folder / "notebook.ipynb").exists():
-            notebooks.page(cell.folder / "notebook.ipynb", cell.folder / "notebook.html", f"{cell.name} (failed)")
+            pages.page(cell.folder / "notebook.ipynb", cell.folder / "notebook.html", f"{cell.name} (failed)")
         raise Problem(f"{cell.name}: {reason} (see {(cell.folder / 'notebook.ipynb').relative_to(ROOT)})") from error
     finally:
         running.unlink()
@@ -164,6 +166,6 @@ def execute(cell: Cell, fingerprint: str) -> None:
         "machine": records.machine(),
         "commit": records.commit(),
     }
-    notebooks.page(cell.folder / "notebook.ipynb", cell.folder / "notebook.html", cell.name)
+    pages.page(cell.folder / "notebook.ipynb", cell.folder / "notebook.html", cell.name)
     records.write_json(cell.record, record)
     (cell.folder / "result.json").unlink()

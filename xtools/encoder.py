@@ -24,12 +24,11 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from xtools import packing
+from xtools import ROOT, packing
 from xtools.batching import moved
 from xtools.problems import Problem
 
 logging.disable_progress_bar()
-ROOT = Path(__file__).resolve().parent.parent
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]  # XLM-R's special tokens; <pad> has id 1, as there
 
 NARROW = 96  # hidden size below which bf16 does not pay on a CPU
@@ -275,13 +274,13 @@ def is_local(where: str) -> bool:
 
 
 def config_of(where: str, revision: str | None = None):
-    """A published encoder's config (of a multimodal one its text tower's), from its folder, the cache, params/encoders.yaml or the Hub.
+    """A published encoder's config (of a multimodal one its text tower's), from its folder, the cache, params/ledgers/encoders.yaml or the Hub.
 
     Raises Problem when it is in none of them.
     """
     if is_local(where) and not (ROOT / where).exists():
         raise Problem(f"{where}: not there; run make backbones PROFILE=<study>")
-    known = yaml.safe_load((ROOT / "params" / "encoders.yaml").read_text())
+    known = yaml.safe_load((ROOT / "params" / "ledgers" / "encoders.yaml").read_text())
     if where in known and not is_local(where):
         return AutoConfig.for_model(**known[where])
     try:

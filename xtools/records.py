@@ -8,8 +8,8 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
-from xtools import sources, tasks, versions
-from xtools.study import ROOT, Cell, Recipe, Study
+from xtools import ROOT, sources, tasks, versions
+from xtools.study import Cell, Recipe, Study
 
 NOTEBOOKS = {
     "backbone": "1_backbone",
@@ -119,6 +119,11 @@ def machine() -> dict:
         "python": platform.python_version(),
         "torch": torch.__version__,
     }
+
+
+def on(machine: dict) -> str:
+    """A machine in one line."""
+    return f"{machine['gpu'] or machine['cpu']}, {machine['cores']} cores, torch {machine['torch']}"
 
 
 def _lines(path: str) -> list[str]:

@@ -10,13 +10,12 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from xtools import tasks
+from xtools import ROOT, tasks
 from xtools.benchmark import BENCHMARKS
 from xtools.problems import Problem, nearest
 from xtools.settings import Backbone, Evaluation, Loader, Phase, Pretraining, Retrieval, Share, Strict, Timing, Training
 from xtools.sources import Source, world
 
-ROOT = Path(__file__).resolve().parent.parent
 RECIPE = re.compile(r"(?P<task>[a-z][a-z0-9_]*)(?P<translated>-mt)?(?P<mlm>\+mlm)?(?:@(?P<examples>[1-9][0-9]*))?")
 
 

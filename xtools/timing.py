@@ -13,7 +13,6 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import psutil
 import torch
 
@@ -307,41 +306,3 @@ def exact(encoder: Encoder, features: dict[str, list[dict]]) -> dict:
         "tokens_by_language": {language: float(np.mean(found)) for language, found in tokens.items()},
         "gflops_by_language": {language: float(np.mean(found)) for language, found in work.items()},
     }
-
-
-def utilisation(fixed: dict, times: dict) -> float:
-    """The share of a matrix product's FLOP/s that the offline scenario reaches."""
-    return times["throughput"] * fixed["gflops_per_example"] * 1e9 / times["matrix_rate"]
-
-
-def summary(fixed: dict, times: dict) -> pd.DataFrame:
-    """One repetition for people; what is absent is a dash."""
-
-    def shown(value, form="{:.4g}"):
-        return "–" if value is None else form.format(value)
-
-    latency, used = times["latency_ms"], times["memory_mib"]
-    rows = {
-        f"latency, median of {latency['queries']} (ms)": shown(latency["median"]),
-        "latency, 90th percentile (ms)": shown(latency["p90"]),
-        "latency, 99th percentile (ms)": shown(latency["p99"]),
-        "throughput (examples/s)": shown(times["throughput"]),
-        "model FLOP utilisation, all at once (%)": shown(100 * utilisation(fixed, times)),
-        "tokens per example": shown(fixed["tokens_per_example"]),
-        "GFLOPs per example": shown(fixed["gflops_per_example"]),
-        "energy (J per example)": shown(times["joules"]),
-        "peak GPU memory, allocated / reserved (MiB)": f"{shown(used['allocated'])} / {shown(used['reserved'])}",
-        "peak resident memory (MiB)": shown(used["resident"]),
-        "one example repeated, over different ones": shown(times["repeated_over_distinct"], "{:.3f}"),
-        "doubts": "; ".join(times["flags"]) or "none",
-    }
-    return pd.DataFrame(rows.items(), columns=["", "this repetition"])
-
-
-def variants_frame(times: dict, precision: str) -> pd.DataFrame:
-    """The variants of one repetition beside the setting that the study uses."""
-    own = {"variant": f"as the study runs ({precision})", "median": times["latency_ms"]["median"], "throughput": times["throughput"]}
-    rows = [own, *times["variants"]]
-    columns = {"variant": "setting", "median": "latency (ms)", "throughput": "examples/s"}
-    shown = pd.DataFrame([{new: row.get(old) for old, new in columns.items()} | {"hole": row.get("hole", "")} for row in rows])
-    return shown if shown.hole.any() else shown.drop(columns="hole")

@@ -3,9 +3,9 @@
 import ast
 import hashlib
 from functools import cache
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from xtools import ROOT
+
 PRESENTATION = {"plots", "problems", "examples"}  # modules that can change how a page looks, but no number
 
 

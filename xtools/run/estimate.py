@@ -76,7 +76,7 @@ def measured_rate() -> float:
 def config_of(entry: Backbone, study: Study):
     """A backbone's transformers config: of its shape, or loaded.
 
-    Raises Problem when it can be had neither from a folder nor the cache, the Hub or params/encoders.yaml.
+    Raises Problem when it can be had neither from a folder nor the cache, the Hub or params/ledgers/encoders.yaml.
     """
     if entry.load:
         return encoder.config_of(entry.load.format(seed=study.seeds[0]), entry.revision)

@@ -12,10 +12,11 @@ import pandas as pd
 import yaml
 from scipy.stats import kendalltau, linregress
 
-from xtools import benchmark, encoder, records, report, stats, tasks
+from xtools import ROOT, benchmark, encoder, records, tasks
+from xtools.report import costs, stats
 from xtools.settings import Backbone
 from xtools.sources import world
-from xtools.study import ROOT, Recipe, Study
+from xtools.study import Recipe, Study
 
 # ---------------------------------------------------------------- 1. choosing by English scores
 
@@ -192,7 +193,7 @@ def _ends(study: Study) -> tuple[str, str]:
 def worth_frame(study: Study, table: pd.DataFrame) -> pd.DataFrame:
     """Question 4: what going from the first backbone to the last costs and gives, recipe `none`: factors of latency, FLOPs and memory,
     points of average score, and points for each doubling of latency, FLOPs and memory."""
-    times = report.timing_table(study).groupby("backbone")[["latency", "throughput", "gflops", "memory"]].median()
+    times = costs.timing_table(study).groupby("backbone")[["latency", "throughput", "gflops", "memory"]].median()
     first, last = _ends(study)
     if not {first, last} <= set(times.index) or first == last:
         return pd.DataFrame()
@@ -339,5 +340,5 @@ def language_kind(study: Study, language: str) -> str:
 
 @cache
 def _pretraining_text() -> dict:
-    """params/languages.yaml: GiB of CC-100 per language."""
-    return yaml.safe_load((ROOT / "params" / "languages.yaml").read_text())
+    """params/ledgers/languages.yaml: GiB of CC-100 per language."""
+    return yaml.safe_load((ROOT / "params" / "ledgers" / "languages.yaml").read_text())

@@ -1,4 +1,4 @@
-"""The ledger: each claim of params/claims.yaml held against the records by one of the tests below; a verdict with its interval."""
+"""The ledger: each claim of params/ledgers/claims.yaml held against the records by one of the tests below; a verdict with its interval."""
 
 from typing import Annotated, Literal
 
@@ -6,9 +6,9 @@ import pandas as pd
 import yaml
 from pydantic import Field, TypeAdapter
 
-from xtools import benchmark, records, stats, tasks
+from xtools import ROOT, benchmark, records, tasks
+from xtools.report import stats
 from xtools.settings import Strict
-from xtools.study import ROOT
 
 
 class Claim(Strict):
@@ -32,7 +32,7 @@ class Claim(Strict):
     margin: Annotated[float, Field(ge=0)] = 0.0  # points; `no_gain` is refuted only by more than this
 
 
-def load(path=ROOT / "params" / "claims.yaml") -> list[Claim]:
+def load(path=ROOT / "params" / "ledgers" / "claims.yaml") -> list[Claim]:
     """The claims of the ledger; every id once."""
     claims = TypeAdapter(list[Claim]).validate_python(yaml.safe_load(path.read_text()))
     if len({c.id for c in claims}) < len(claims):

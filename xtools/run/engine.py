@@ -18,10 +18,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from xtools import ROOT
 from xtools.problems import Problem
-from xtools.warm import ADDRESS, serve
+from xtools.run.warm import ADDRESS, serve
 
-ROOT = Path(__file__).resolve().parent.parent
 POLL = 0.2  # seconds between looks at the records
 
 
@@ -279,15 +279,16 @@ def make_report(profile: str, address: str) -> None:
 
     Raises Problem when the notebook fails.
     """
-    from xtools import notebooks, records
-    from xtools.warm import ask
+    from xtools import records
+    from xtools.report import pages
+    from xtools.run.warm import ask
 
     if ask(address, profile, "report"):
         raise Problem(f"{profile}: the report failed; its notebook is in runs/{profile}/report")
     cell, _ = planned(profile, "report")
     folder = ROOT / "runs" / profile
     page = folder / "report.html"
-    notebooks.page(cell.folder / "notebook.ipynb", page, f"{profile}: report", code=False)
+    pages.page(cell.folder / "notebook.ipynb", page, f"{profile}: report", code=False)
     found = json.loads((folder / "plan.json").read_text())
     if all(record_path(folder, name, entry).exists() for name, entry in found["cells"].items()):
         records.write_json(folder / "plan.json", found | {"report": page.stat().st_mtime_ns})

@@ -21,7 +21,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from xtools import batching, encoder, finetuning, scoring, tasks, timing
+from xtools import ROOT, batching, encoder, finetuning, scoring, tasks, timing
 from xtools.encoder import Encoder
 from xtools.settings import Training
 from xtools.tasks import classification, retrieval
@@ -245,13 +245,13 @@ def cell_overhead(rounds: int) -> dict | None:
         import papermill  # noqa: F401
     except ImportError:
         return None
-    from xtools import grid, warm
+    from xtools.run import engine, warm
 
     cells = [nbformat.v4.new_code_cell(code) for code in ("", "import torch, transformers\nfrom xtools import study")]
     cells[0]["metadata"]["tags"] = ["parameters"]
     kernel = {"name": "python3", "display_name": "Python 3"}
     found = {"ours": [], "papermill": []}
-    with tempfile.TemporaryDirectory() as folder, grid.cell_server() as address:
+    with tempfile.TemporaryDirectory() as folder, engine.cell_server() as address:
         source = Path(folder, "empty.ipynb")
         nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), source)
         for i in range(rounds + 1):
@@ -260,7 +260,7 @@ def cell_overhead(rounds: int) -> dict | None:
                 return None
             middle = time.perf_counter()
             command = [sys.executable, "-m", "papermill", str(source), str(Path(folder, "out.ipynb"))]
-            subprocess.run(command, check=True, capture_output=True, env=os.environ | {"PYTHONPATH": str(grid.ROOT)})
+            subprocess.run(command, check=True, capture_output=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
             if i:
                 found["ours"].append(middle - start)
                 found["papermill"].append(time.perf_counter() - middle)
@@ -314,7 +314,7 @@ def main(words: list[str] | None = None) -> int:
     print(f"data work: {result['runs'][0]['data_share']:.1%} of training's time")
     if result["cell"]:
         print("cell: " + ", ".join(f"{name} {value['median']:.2f} s" for name, value in result["cell"].items()))
-    path = asked.output or records.ROOT / "results" / f"bench-{'gpu' if device.type == 'cuda' else 'cpu'}.json"
+    path = asked.output or ROOT / "results" / f"bench-{'gpu' if device.type == 'cuda' else 'cpu'}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result, indent=1) + "\n")
     print(f"written: {path}")

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from xtools import benchmark, questions, stats
+from xtools import benchmark
+from xtools.report import questions, stats
 from xtools.study import Recipe, Study
 
 

@@ -1,4 +1,4 @@
-"""Warm cells: a server that has imported everything forks one process per cell; `python -m xtools.warm STUDY CELL` asks it to.
+"""Warm cells: a server that has imported everything forks one process per cell; `python -m xtools.run.warm STUDY CELL` asks it to.
 
 Without a server (a cluster's compute node, a cell run by hand) the same command runs the cell in its own process.
 """
@@ -31,7 +31,9 @@ def preload() -> None:
     import seaborn  # noqa: F401
     from transformers import AutoModelForMaskedLM, AutoTokenizer, XLMRobertaForMaskedLM  # noqa: F401
 
-    from xtools import backbones, cells, features, finetuning, notebooks, plots, records, scoring, timing, versions  # noqa: F401
+    from xtools import backbones, cells, features, finetuning, records, scoring, timing, versions  # noqa: F401
+    from xtools.report import plots  # noqa: F401
+    from xtools.run import kernels  # noqa: F401
 
     versions.closure("from xtools import features, sources")  # the code is parsed here, not again in every cell
     versions.entry("")
@@ -60,15 +62,16 @@ def run(profile: str, name: str) -> int:
 
     With the path of an .ipynb file for a profile, that notebook is executed to the path `name` and nothing is recorded (`make bench`).
     """
-    from xtools import cells, grid, notebooks
+    from xtools import cells
     from xtools.problems import Problem
+    from xtools.run import engine, kernels
 
     try:
         with own_gpu():
             if profile.endswith(".ipynb"):
-                notebooks.execute(Path(profile), {}, Path(name))
+                kernels.execute(Path(profile), {}, Path(name))
             else:
-                cells.execute(*grid.planned(profile, name))
+                cells.execute(*engine.planned(profile, name))
     except Problem as error:
         print(error, file=sys.stderr, flush=True)
         return 2

@@ -7,8 +7,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from xtools import backbones, encoder, targets, tasks
-from xtools.study import ROOT, Study
+from xtools import ROOT, backbones, encoder, targets, tasks
+from xtools.study import Study
 
 TABLE = ROOT / "results" / "calibration.csv"
 FACTORS = (0.5, 1, 2)  # of the study's own number of examples

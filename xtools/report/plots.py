@@ -11,7 +11,7 @@ import seaborn as sns
 from IPython.display import HTML
 from matplotlib.ticker import LogLocator
 
-from xtools import stats
+from xtools.report import stats
 
 MARKERS = ["o", "s", "D", "^", "v", "P", "X", "*", "<", ">"]
 LINES = ["-", "--", "-.", ":"]

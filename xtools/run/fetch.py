@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.progress import track
 
 from xtools import encoder, sources, targets, tasks
-from xtools.estimate import size
 from xtools.problems import Problem
+from xtools.run.estimate import size
 from xtools.sources import hub
 from xtools.study import Recipe, Study
 

@@ -1,8 +1,7 @@
-"""Execute a paired-text notebook with papermill in a fresh, forked kernel; render one as a page."""
+"""Execute a paired-text notebook with papermill in a fresh, forked kernel."""
 
 import asyncio
 import contextlib
-import html
 import os
 import queue
 import signal
@@ -13,19 +12,15 @@ import uuid
 from pathlib import Path
 
 import jupytext
-import nbformat
-import nh3
 import papermill
 from jupyter_client.asynchronous import AsyncKernelClient
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning import LocalProvisioner
-from nbconvert import HTMLExporter
 from papermill.exceptions import PapermillExecutionError
-from pygments.formatters import HtmlFormatter
 from traitlets import default
 
+from xtools import ROOT
 from xtools.problems import Problem
-from xtools.study import ROOT
 
 
 class ForkedProcess:
@@ -166,69 +161,3 @@ def execute(source: Path, parameters: dict, output: Path) -> None:
         raise Problem("its kernel died; was it out of memory? Try fewer cells at once (CORES=1) or a smaller batch_size") from error
     if any(c.cell_type == "code" and c.execution_count is None for c in papermill.iorw.load_notebook_node(str(output)).cells if c.source):
         raise Problem("its kernel died before the last cell; was it out of memory? Try fewer cells at once (CORES=1)")
-
-
-STYLE = """
-:root { color-scheme: light }
-body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; max-width: 62rem; margin: 2rem auto; padding: 0 1rem }
-h1, h2 { line-height: 1.2 } h2 { margin-top: 2.2rem; border-bottom: 1px solid #ccc }
-.wide { overflow-x: auto } table { border-collapse: collapse; font-size: .85rem; margin: .8rem 0; font-variant-numeric: tabular-nums }
-caption { text-align: left; font-weight: 600; padding: .3rem 0 } th, td { padding: .25rem .6rem; text-align: left; vertical-align: top }
-thead th { border-bottom: 2px solid #444 } tbody tr:nth-child(even) { background: #f3f5f8 }
-img { max-width: 100%; height: auto } pre { overflow-x: auto; background: #f6f6f6; padding: .6rem; font-size: .85rem; white-space: pre-wrap }
-.lead { font-size: 1.15rem; border-left: 4px solid #0173b2; padding: .4rem 1rem; background: #f0f6fb } .jp-InputPrompt, .jp-OutputPrompt, .prompt { display: none } .error { border-left: 4px solid #b00020; padding-left: .8rem }
-"""
-TAGS = "h1 h2 h3 h4 p em strong code pre ul ol li a div span table caption thead tbody tr th td img br hr blockquote del details summary".split()
-
-
-def page(executed: Path, output: Path, title: str, code: bool = True) -> None:
-    """Render an executed notebook as one self-contained HTML file, with or without its code; whatever could run or load is removed."""
-    notebook = nbformat.read(executed, as_version=4)
-    for cell in notebook.cells:
-        for out in cell.get("outputs", []):
-            if "text/html" in out.get("data", {}):
-                out["data"] = {"text/html": out["data"]["text/html"]}
-    hidden = {"injected-parameters", "parameters"} if not code else set()
-    notebook.cells = [c for c in notebook.cells if not hidden & set(c.metadata.get("tags", []))]
-    exporter = HTMLExporter(template_name="basic", exclude_input=not code, exclude_input_prompt=True, exclude_output_prompt=True)
-    exporter.exclude_anchor_links = True
-    body, _ = exporter.from_notebook_node(notebook)
-    attributes = {"img": {"src", "alt"}, "a": {"href"}, "div": {"class"}, "p": {"class"}, "span": {"class"}, "th": {"colspan", "rowspan"}}
-    clean = nh3.clean(body, tags=set(TAGS), attributes=attributes, url_schemes={"data"}, clean_content_tags={"script", "style"})
-    clean = clean.replace("<table", '<div class="wide"><table').replace("</table>", "</table></div>")
-    highlight = HtmlFormatter().get_style_defs(".highlight") if code else ""
-    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>{html.escape(title)}</title>'
-    _write(output, f'<!doctype html>\n<html lang="en"><head>{head}<style>{STYLE}{highlight}</style></head><body>{clean}</body></html>\n')
-
-
-def _write(output: Path, text: str) -> None:
-    """Write beside `output` and rename onto it."""
-    partial = output.with_name(output.name + ".partial")
-    partial.write_text(text)
-    partial.replace(output)
-
-
-def site(study) -> Path:
-    """An index page of a study, runs/<study>/index.html: its report, and every executed notebook by backbone and recipe.
-
-    Links are relative, so that the folder can be read offline and moved. Raises Problem when the study has no report yet.
-    """
-    report = study.folder / "report.html"
-    if not report.exists():
-        raise Problem(f"{study.name}: no report yet; run make study PROFILE={study.name} first")
-    rows: dict[tuple, list[str]] = {}
-    for cell in study.cells():
-        page = cell.folder / "notebook.html"
-        if page.exists():
-            what = {"target": cell.target, "timing": "repetition"}.get(cell.phase, cell.phase)
-            link = f'<a href="{page.relative_to(study.folder)}">{html.escape(what)} {cell.seed}</a>'
-            rows.setdefault((cell.backbone, cell.recipe or ("timing" if cell.phase == "timing" else "pretrained")), []).append(link)
-    body = "".join(
-        f"<tr><td>{html.escape(b)}</td><td>{html.escape(r)}</td><td>{', '.join(links)}</td></tr>" for (b, r), links in rows.items()
-    )
-    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>{html.escape(study.name)}</title>'
-    table = f"<table><caption>Executed notebooks, with their seeds</caption><thead><tr><th>backbone</th><th>recipe</th><th>notebooks</th></tr></thead><tbody>{body}</tbody></table>"
-    text = f'<h1>{html.escape(study.title)}</h1><p class="lead"><a href="report.html">The report</a></p><div class="wide">{table}</div>'
-    output = study.folder / "index.html"
-    _write(output, f'<!doctype html>\n<html lang="en"><head>{head}<style>{STYLE}</style></head><body>{text}</body></html>\n')
-    return output
