@@ -1,10 +1,14 @@
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from xtools import ROOT, study
 from xtools.benchmark import BENCHMARKS
 from xtools.problems import Problem
 from xtools.study import Cell, Recipe
+
+SHIPPED = sorted(path.stem for path in (ROOT / "params").glob("*.yaml"))
 
 
 def write(folder, **changes):
@@ -19,10 +23,85 @@ def write(folder, **changes):
     (folder / "bad.yaml").write_text(yaml.safe_dump(values))
 
 
-@pytest.mark.parametrize("profile", ["pocket", "smoke", "pocket_full", "xtreme", "xtreme_r", "frontier"])
-def test_shipped_studies_load(profile):
+@pytest.fixture
+def mirrored(tmp_path, monkeypatch):
+    """A folder for the studies that need one."""
+    monkeypatch.setenv("XTOOLS_MIRROR", str(tmp_path))
+
+
+@pytest.mark.parametrize("profile", SHIPPED)
+def test_shipped_studies_load(mirrored, profile):
     loaded = study.load(profile)
     assert loaded.title and loaded.cells()
+
+
+@pytest.mark.parametrize("profile", SHIPPED)
+def test_a_resolved_study_loads_again_as_the_same(mirrored, tmp_path, profile):
+    loaded = study.load(profile)
+    (tmp_path / f"{profile}.yaml").write_text(study.resolved(loaded))
+    assert study.load(profile, tmp_path) == loaded
+    assert all(key in yaml.safe_load(study.resolved(loaded)) for key in study.Study.model_fields if key != "name"), "defaults too"
+
+
+@given(text=st.one_of(st.from_regex(r"-?[0-9]{1,4}[eE]-?[0-9]{1,3}", fullmatch=True), st.text(st.characters(codec="utf-8"), max_size=30)))
+@settings(max_examples=100, deadline=None)
+def test_any_text_survives_in_a_resolved_study(text):
+    loaded = study.load("smoke").model_copy(update={"title": text})
+    assert yaml.load(study.resolved(loaded), study.Loader)["title"] == text
+
+
+def likes(folder, **files):
+    """A base study `whole`, and for each keyword a file with the given keys."""
+    (folder / "whole.yaml").write_text((ROOT / "params" / "smoke.yaml").read_text())
+    for name, values in files.items():
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(values))
+
+
+def test_a_study_like_another_has_its_keys_save_its_own(tmp_path):
+    timing = {"examples": 7}
+    likes(tmp_path, part={"like": "whole", "seeds": [4], "timing": timing})
+    whole, part = (study.load(name, tmp_path) for name in ("whole", "part"))
+    assert part.seeds == [4]
+    assert part.timing == study.Timing(**timing), "a key's whole value is replaced"
+    own = {"name", "seeds", "timing"}
+    assert part.model_dump(exclude=own) == whole.model_dump(exclude=own)
+
+
+def test_null_takes_a_key_of_the_other_study_away(tmp_path):
+    likes(tmp_path, part={"like": "whole", "timing": None, "evaluation": None, "precision": None})
+    part = study.load("part", tmp_path)
+    assert (part.timing, part.evaluation, part.precision) == (study.Timing(), study.Evaluation(), "auto")
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"like": "whol"}, "part.yaml: like: whol: no such study; did you mean whole?"),
+        ({"like": ["whole"]}, "part.yaml: like: ['whole']: no such study"),
+        ({"like": None}, "part.yaml: like: None: no such study"),
+        ({"like": "part"}, "part.yaml: like: part is this study itself"),
+        ({"like": "other"}, "part.yaml: like: other is itself like whole; name a study that stands alone"),
+        ({"like": "empty"}, "empty.yaml: must hold keys"),
+        ({"like": "whole", "title": None}, "part.yaml: title: missing"),
+        ({"like": "whole", "evaluaton": None}, "part.yaml: evaluaton: unknown key; did you mean evaluation?"),
+        ({"like": "whole", "target": {"epochs": 1}}, "part.yaml: target.learning_rate: missing"),
+        ({"like": "wrong"}, "wrong.yaml: target.epochs: 0 is not valid"),
+        ({"liek": "whole"}, "part.yaml: title: missing"),
+    ],
+)
+def test_what_a_study_cannot_be_like_is_one_line(tmp_path, values, told):
+    wrong = yaml.load((ROOT / "params" / "smoke.yaml").read_text(), study.Loader)
+    wrong["target"]["epochs"] = 0
+    likes(tmp_path, part=values, other={"like": "whole"}, empty=[], wrong=wrong)
+    with pytest.raises(Problem) as error:
+        study.load("part", tmp_path)
+    assert told in str(error.value) and "\n" not in str(error.value)
+
+
+def test_backbones_are_named_once_from_small_to_large():
+    loaded = study.load("pocket")
+    assert (loaded.first, loaded.last) == ("small", "large")
+    assert study.load("smoke").first == study.load("smoke").last == "tiny"
 
 
 def test_mirror_study_needs_its_variable(monkeypatch):
@@ -57,6 +136,9 @@ def test_mirror_study_needs_its_variable(monkeypatch):
         ({"target__max_length": 256}, ["target.max_length", "256", "128 tokens of pretraining.max_length"]),
         ({"backbones": {"tiny": {"load": "a/b", "pictures": True}}}, ["backbones.tiny", "pictures", "give layers"]),
         ({"backbones": {"tiny": {"layers": 2, "hidden": 32, "heads": 4, "pictures": True}}}, ["pretraining.captions", "missing"]),
+        ({"name": "other"}, ["name", "called as its file is"]),
+        ({"liek": "pocket"}, ["liek", "unknown key", "did you mean like"]),
+        ({"timing": {"variants": ["fp16/sdpa"]}}, ["timing.variants.0", "fp16/sdpa", "<fp32, bf16 or int8>"]),
         ({"seeds": [0, 0]}, ["seeds", "twice"]),
         ({"seeds": []}, ["seeds"]),
         ({"pretraining": None}, ["pretraining", "missing"]),
@@ -83,6 +165,9 @@ def test_missing_and_broken_files(tmp_path):
     (tmp_path / "empty.yaml").write_text("")
     with pytest.raises(Problem, match="must hold keys"):
         study.load("empty", tmp_path)
+    (tmp_path / "numbered.yaml").write_text("1: x")
+    with pytest.raises(Problem, match=r"numbered.yaml: "):
+        study.load("numbered", tmp_path)
 
 
 def test_numbers_written_with_an_exponent_are_numbers(tmp_path):

@@ -27,6 +27,7 @@ from transformers.utils import logging
 from xtools import ROOT, packing
 from xtools.batching import moved
 from xtools.problems import Problem
+from xtools.settings import Variant
 
 logging.disable_progress_bar()
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]  # XLM-R's special tokens; <pad> has id 1, as there
@@ -106,30 +107,25 @@ class Encoder:
         return replace(self, precision="fp32", body=None)
 
     def variant(self, name: str) -> "Encoder":
-        """The same weights under other settings, `<precision>/<attention>[/compiled]`; int8 is dynamic quantization, on a CPU alone.
+        """The same weights under the settings that a Variant names; int8 is dynamic quantization, on a CPU alone.
 
         Raises ValueError for a name that is not of the form, or a setting that the architecture does not have.
         """
-        precision, attention, *rest = [*name.split("/"), ""][:3] if name.count("/") else (name, "", "")
-        if (
-            precision not in ("fp32", "bf16", "int8")
-            or attention not in ("eager", "sdpa", packing.NAME)
-            or rest not in ([""], ["compiled"])
-        ):
-            raise ValueError(f"variant {name}: not <fp32, bf16 or int8>/<eager, sdpa or packed>[/compiled]")
-        if attention == packing.NAME and self.config.model_type not in packing.FIRST_POSITION:
+        asked = Variant.parse(name)
+        packed = asked.attention == packing.NAME
+        if packed and self.config.model_type not in packing.FIRST_POSITION:
             raise ValueError(f"packed: not known how for {self.config.model_type}")
-        if precision == "int8" and self.device.type != "cpu":
+        if asked.precision == "int8" and self.device.type != "cpu":
             raise ValueError("int8: dynamic quantization runs on a CPU alone")
         body = copy.deepcopy(self.model.base_model)
-        body.set_attn_implementation(attention)
-        if precision == "int8":
+        body.set_attn_implementation(asked.attention)
+        if asked.precision == "int8":
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # torch points to another package for this
                 body = torch.ao.quantization.quantize_dynamic(body, {torch.nn.Linear}, dtype=torch.qint8, inplace=True)
-        if rest == ["compiled"]:
+        if asked.compiled:
             body = torch.compile(body, dynamic=True)
-        return Encoder(self.model, self.tokenizer, "bf16" if precision == "bf16" else "fp32", body, attention == packing.NAME)
+        return Encoder(self.model, self.tokenizer, "bf16" if asked.precision == "bf16" else "fp32", body, packed)
 
     def inputs(self, ids: torch.Tensor) -> dict:
         """What the model is called with, on its device: ids, a mask where there is padding, segments where the architecture knows them.

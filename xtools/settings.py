@@ -1,26 +1,79 @@
 """What can be set in a study's file, key by key, with the source of each default: one model per part of it (see xtools/study.py)."""
 
 import re
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
+RECIPE = re.compile(r"(?P<task>[a-z][a-z0-9_]*)(?P<translated>-mt)?(?P<mlm>\+mlm)?(?:@(?P<examples>[1-9][0-9]*))?")
+VARIANT = re.compile(r"(?P<precision>fp32|bf16|int8)/(?P<attention>eager|sdpa|packed)(?P<compiled>/compiled)?")
 
 
 class Loader(yaml.SafeLoader):
     """YAML in which 5e-4 is a number, as everyone expects; YAML 1.1 reads it as text."""
 
 
-Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d[\d_]*(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789"))
+class Dumper(yaml.SafeDumper):
+    """Writes what `Loader` reads: text that looks like 5e-4 in quotes."""
+
+
+for kind in (Loader, Dumper):
+    kind.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d[\d_]*(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789"))
 
 
 class Strict(BaseModel):
     """No unknown keys, no silent conversion between types."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What happens between pretraining and the target: `<task>[-mt][+mlm][@N]`, where the task may be `all`, or `none`.
+
+    `-mt` trains on rows machine-translated into all languages, in equal shares; `+mlm` goes on with multilingual masked-LM on the side;
+    `@N` takes the first N examples of each task.
+    """
+
+    task: str
+    translated: bool = False
+    mlm: bool = False
+    examples: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "Recipe":
+        """Raises ValueError for text that is not of the form."""
+        found = RECIPE.fullmatch(text)
+        if not found:
+            raise ValueError(f"recipes: {text} is not of the form <task>[-mt][+mlm][@N]")
+        return cls(found["task"], bool(found["translated"]), bool(found["mlm"]), int(found["examples"]) if found["examples"] else None)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """How an encoder is run when it is timed: `<fp32, bf16 or int8>/<eager, sdpa or packed>[/compiled]`."""
+
+    precision: str
+    attention: str
+    compiled: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> "Variant":
+        """Raises ValueError for text that is not of the form."""
+        found = VARIANT.fullmatch(text)
+        if not found:
+            raise ValueError(f"variant {text}: not <fp32, bf16 or int8>/<eager, sdpa or packed>[/compiled]")
+        return cls(found["precision"], found["attention"], bool(found["compiled"]))
+
+
+def variant_name(text: str) -> str:
+    """The text itself, where a variant is of that name; raises ValueError."""
+    Variant.parse(text)
+    return text
 
 
 class Training(Strict):
@@ -112,7 +165,7 @@ class Timing(Strict):
     """Latency and throughput measurements of each backbone.
 
     Each repetition is a cell, a process of its own. Each point takes at least `seconds` and `iterations` calls. `variants` are further
-    settings, `<fp32, bf16 or int8>/<eager, sdpa or packed>[/compiled]`. Random weights are timed without downloading any.
+    settings (see Variant). Random weights are timed without downloading any.
     """
 
     examples: Positive = 64
@@ -121,6 +174,6 @@ class Timing(Strict):
     iterations: Annotated[int, Field(ge=0)] = 0
     lengths: list[Positive] = []
     batches: list[Positive] = [1, 8, 32]
-    variants: list[Annotated[str, Field(pattern="^(fp32|bf16|int8)/(eager|sdpa|packed)(/compiled)?$")]] = []
+    variants: list[Annotated[str, AfterValidator(variant_name)]] = []
     threads: Positive | None = 1  # on a CPU; None: one a core
     weights: Literal["trained", "random"] = "trained"

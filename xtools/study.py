@@ -1,7 +1,6 @@
-"""A study: its parameters (one YAML file under params/), and the grid of cells that follows from them."""
+"""A study: its parameters (one YAML file directly under params/), and the grid of cells that follows from them."""
 
 import os
-import re
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -10,35 +9,11 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from xtools import ROOT, tasks
+from xtools import ROOT, rules, tasks
 from xtools.benchmark import BENCHMARKS
 from xtools.problems import Problem, nearest
-from xtools.settings import Backbone, Evaluation, Loader, Phase, Pretraining, Retrieval, Share, Strict, Timing, Training
-from xtools.sources import Source, world
-
-RECIPE = re.compile(r"(?P<task>[a-z][a-z0-9_]*)(?P<translated>-mt)?(?P<mlm>\+mlm)?(?:@(?P<examples>[1-9][0-9]*))?")
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What happens between pretraining and the target: `<task>[-mt][+mlm][@N]`, where the task may be `all`, or `none`.
-
-    `-mt` trains on rows machine-translated into all languages, in equal shares; `+mlm` goes on with multilingual masked-LM on the side;
-    `@N` takes the first N examples of each task.
-    """
-
-    task: str
-    translated: bool = False
-    mlm: bool = False
-    examples: int | None = None
-
-    @classmethod
-    def parse(cls, text: str) -> "Recipe":
-        """Raises ValueError for text that is not of the form."""
-        found = RECIPE.fullmatch(text)
-        if not found:
-            raise ValueError(f"recipes: {text} is not of the form <task>[-mt][+mlm][@N]")
-        return cls(found["task"], bool(found["translated"]), bool(found["mlm"]), int(found["examples"]) if found["examples"] else None)
+from xtools.settings import Backbone, Dumper, Evaluation, Loader, Phase, Pretraining, Recipe, Retrieval, Share, Strict, Timing
+from xtools.sources import Source
 
 
 class Study(Strict):
@@ -73,70 +48,24 @@ class Study(Strict):
     batches: Literal["auto", "padded", "packed", "compiled"] = "auto"
 
     @model_validator(mode="after")
-    def known_names(self):
-        known = tasks.registry()
-        intermediate = [name for name, task in known.items() if not task.is_target]
-        targets = [name for name, task in known.items() if task.is_target]
-        bases = [Recipe.parse(recipe).task for recipe in self.recipes]
-        if [recipe for recipe in self.recipes if Recipe.parse(recipe).task == "none" and recipe != "none"]:
-            raise ValueError("recipes: none takes no -mt, +mlm or @N")
-        for key, names, choices in (
-            ("recipes", bases, ["none", "all", *intermediate]),
-            ("targets", self.targets, targets),
-            ("intermediate.tasks", self.intermediate.tasks if self.intermediate else (), ["all", *intermediate]),
-            ("target.tasks", self.target.tasks, [*targets, *(task.first for task in known.values() if task.first)]),
-        ):
-            for name in names:
-                if name not in choices:
-                    raise ValueError(f"{key}: {name} is unknown{nearest(name, choices)}")
-        for key, names in (("recipes", self.recipes), ("targets", self.targets), ("seeds", self.seeds)):
-            if len(set(names)) < len(names):
-                raise ValueError(f"{key}: an entry stands twice")
-        for phase in filter(None, (self.intermediate, self.target)):
-            for name, override in phase.tasks.items():
-                for key in override:
-                    if key not in Training.model_fields:
-                        raise ValueError(f"tasks.{name}.{key}: unknown key{nearest(key, Training.model_fields)}")
-                phase.for_task(name)
-        if set(self.recipes) - {"none"} and not self.intermediate:
-            raise ValueError("intermediate: missing, and recipes name intermediate tasks")
-        if any(Recipe.parse(recipe).mlm for recipe in self.recipes) and not self.intermediate.mlm_examples:
-            raise ValueError("intermediate.mlm_examples: missing, and a recipe has +mlm")
-        if any(not b.load for b in self.backbones.values()) and not self.pretraining:
-            raise ValueError("pretraining: missing, and a backbone is to be made from nothing")
-        self._fits_what_is_made_here()
-        if any(b.pictures for b in self.backbones.values()):
-            if self.source != "microworld":
-                raise ValueError("backbones: pictures are the microworld's alone; take a published multimodal encoder instead")
-            if not (self.pretraining and self.pretraining.captions):
-                raise ValueError("pretraining.captions: missing, and a backbone learns from pictures")
-        if self.source == "microworld":
-            for language in {lang for target in self.targets for lang in self.languages_of(target)}:
-                if language not in world.LANGUAGES:
-                    raise ValueError(f"languages: {language} is unknown{nearest(language, world.LANGUAGES)}")
-        else:
-            for target in self.targets:
-                for language in self.languages_of(target):
-                    if language not in known[target].languages:
-                        raise ValueError(
-                            f"languages.{target}: {language} is not among its languages{nearest(language, known[target].languages)}"
-                        )
+    def follows_the_rules(self):
+        for rule in rules.RULES:
+            rule(self)
         return self
-
-    def _fits_what_is_made_here(self):
-        """An encoder that is made here has as many positions as its pretraining text may have tokens."""
-        if all(backbone.load for backbone in self.backbones.values()):
-            return
-        for key, phase in (("intermediate", self.intermediate), ("target", self.target)):
-            for name in [None, *phase.tasks] if phase else ():
-                asked = (phase.for_task(name) if name else phase).max_length
-                if asked > self.pretraining.max_length:
-                    where = f"{key}.tasks.{name}.max_length" if name else f"{key}.max_length"
-                    raise ValueError(f"{where}: {asked} is more than the {self.pretraining.max_length} tokens of pretraining.max_length")
 
     @property
     def folder(self) -> Path:
         return ROOT / "runs" / self.name
+
+    @property
+    def first(self) -> str:
+        """The name of the first backbone, the smallest where they are listed by size."""
+        return next(iter(self.backbones))
+
+    @property
+    def last(self) -> str:
+        """The name of the last backbone, the largest where they are listed by size."""
+        return list(self.backbones)[-1]
 
     def languages_of(self, target: str) -> list[str]:
         """The languages in which a target is scored; the source language is among them only where the target has it."""
@@ -261,31 +190,82 @@ def _filled(folder: str | None) -> str | None:
 
 
 def load(profile: str, folder: Path = ROOT / "params") -> Study:
-    """The study of params/<profile>.yaml, checked.
+    """The study of params/<profile>.yaml, checked. With `like: <study>` it has that study's value of every top-level key that it does not
+    hold itself; null takes such a key away.
 
     Raises Problem, one line that names file and key, for anything wrong with it.
     """
     path = folder / f"{profile}.yaml"
-    shown = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
+    own = _read(path)
+    other = _liked(own, path)
+    base = _read(other) if other else {}
+    values = {key: value for key, value in (base | own).items() if not (other and value is None and key in Study.model_fields)}
+    values.pop("like", None)
+
+    def home(key) -> Path:
+        return _shown(other if key in base and key not in own else path)
+
+    try:
+        study = Study.model_validate({"name": profile} | values)
+    except ValidationError as error:
+        raise Problem(f"{home(next(iter(error.errors()[0]['loc']), None))}: {_first(error, Study)}") from error
+    try:
+        expand(study.source)
+    except Problem as error:
+        raise Problem(f"{home('source')}: {error}") from error
+    return study
+
+
+def resolved(study: Study) -> str:
+    """The study with all defaults filled in, as YAML that loads again to an equal study; its name is not in it, being its file's."""
+    values = study.model_dump(exclude={"name"})
+    return yaml.dump(values, Dumper=Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None, width=140)
+
+
+def _shown(path: Path) -> Path:
+    """A file's path from the project's folder."""
+    return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
+
+
+def _studies(folder: Path) -> list[str]:
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def _read(path: Path) -> dict:
+    """The keys and values of a study's file as they stand there.
+
+    Raises Problem where there is no such file, or it is not YAML with keys.
+    """
     if not path.exists():
-        studies = [p.stem for p in folder.glob("*.yaml") if "targets" in (yaml.safe_load(p.read_text()) or {})]
-        raise Problem(f"{shown}: no such study{nearest(profile, sorted(studies))}")
+        raise Problem(f"{_shown(path)}: no such study{nearest(path.stem, _studies(path.parent))}")
     try:
         values = yaml.load(path.read_text(), Loader)
     except yaml.YAMLError as error:
         where = f", line {error.problem_mark.line + 1}" if getattr(error, "problem_mark", None) else ""
-        raise Problem(f"{shown}{where}: not valid YAML ({getattr(error, 'problem', error)})") from error
+        raise Problem(f"{_shown(path)}{where}: not valid YAML ({getattr(error, 'problem', error)})") from error
     if not isinstance(values, dict):
-        raise Problem(f"{shown}: must hold keys and values")
-    try:
-        study = Study(name=profile, **values)
-    except ValidationError as error:
-        raise Problem(f"{shown}: {_first(error, Study)}") from error
-    try:
-        expand(study.source)
-    except Problem as error:
-        raise Problem(f"{shown}: {error}") from error
-    return study
+        raise Problem(f"{_shown(path)}: must hold keys and values")
+    if "name" in values:
+        raise Problem(f"{_shown(path)}: name: unknown key; a study is called as its file is")
+    return values
+
+
+def _liked(own: dict, path: Path) -> Path | None:
+    """The file of the study that a study is like; None for one that stands alone.
+
+    Raises Problem for a name that is no other study's, or that of a study which is itself like another.
+    """
+    if "like" not in own:
+        return None
+    name, told = own["like"], f"{_shown(path)}: like: {own['like']}"
+    if name == path.stem:
+        raise Problem(f"{told} is this study itself; name another, or take the key out")
+    if name not in _studies(path.parent):
+        raise Problem(f"{told}: no such study{nearest(name, [study for study in _studies(path.parent) if study != path.stem])}")
+    other = path.with_name(f"{name}.yaml")
+    if "like" in (further := _read(other)):
+        raise Problem(f"{told} is itself like {further['like']}; name a study that stands alone")
+    return other
 
 
 def _first(error: ValidationError, model) -> str:
@@ -297,7 +277,8 @@ def _first(error: ValidationError, model) -> str:
         for key in keys[:-1]:
             known = model.model_fields.get(key) if hasattr(model, "model_fields") else None
             model = _model_in(known.annotation) if known else model
-        return f"{where}: unknown key{nearest(keys[-1], model.model_fields)}"
+        known = [*model.model_fields, "like"] if model is Study else model.model_fields
+        return f"{where}: unknown key{nearest(keys[-1], known)}"
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "missing":
         return f"{where}: missing"

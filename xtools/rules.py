@@ -1,0 +1,136 @@
+"""What must hold between the keys of a study: one function a rule, which raises ValueError with the line that the user reads.
+
+Each takes the study (xtools/study.py), whose keys are valid by themselves. `RULES` are in the order in which they are looked at: a rule may
+rely on those before it.
+"""
+
+from xtools import tasks
+from xtools.problems import nearest
+from xtools.settings import Recipe, Training
+from xtools.sources import world
+
+
+def recipes_are_of_the_form(study) -> None:
+    for recipe in study.recipes:
+        Recipe.parse(recipe)
+
+
+def none_stands_alone(study) -> None:
+    if any(Recipe.parse(recipe).task == "none" and recipe != "none" for recipe in study.recipes):
+        raise ValueError("recipes: none takes no -mt, +mlm or @N")
+
+
+def recipes_name_intermediate_tasks(study) -> None:
+    _all_known("recipes", [Recipe.parse(recipe).task for recipe in study.recipes], ["none", "all", *_tasks(are_targets=False)])
+
+
+def targets_name_target_tasks(study) -> None:
+    _all_known("targets", study.targets, _tasks(are_targets=True))
+
+
+def exceptions_name_tasks_of_their_phase(study) -> None:
+    if study.intermediate:
+        _all_known("intermediate.tasks", study.intermediate.tasks, ["all", *_tasks(are_targets=False)])
+    firsts = [task.first for task in tasks.registry().values() if task.first]
+    _all_known("target.tasks", study.target.tasks, [*_tasks(are_targets=True), *firsts])
+
+
+def nothing_stands_twice(study) -> None:
+    for key in ("recipes", "targets", "seeds"):
+        names = getattr(study, key)
+        if len(set(names)) < len(names):
+            raise ValueError(f"{key}: an entry stands twice")
+
+
+def exceptions_set_what_training_has(study) -> None:
+    for phase in filter(None, (study.intermediate, study.target)):
+        for name, exception in phase.tasks.items():
+            for key in exception:
+                if key not in Training.model_fields:
+                    raise ValueError(f"tasks.{name}.{key}: unknown key{nearest(key, Training.model_fields)}")
+            phase.for_task(name)  # pydantic looks at the values
+
+
+def intermediate_recipes_have_their_phase(study) -> None:
+    if set(study.recipes) - {"none"} and not study.intermediate:
+        raise ValueError("intermediate: missing, and recipes name intermediate tasks")
+
+
+def masked_lm_recipes_have_documents(study) -> None:
+    if any(Recipe.parse(recipe).mlm for recipe in study.recipes) and not study.intermediate.mlm_examples:
+        raise ValueError("intermediate.mlm_examples: missing, and a recipe has +mlm")
+
+
+def new_backbones_are_pretrained(study) -> None:
+    if any(not backbone.load for backbone in study.backbones.values()) and not study.pretraining:
+        raise ValueError("pretraining: missing, and a backbone is to be made from nothing")
+
+
+def inputs_fit_new_backbones(study) -> None:
+    """An encoder that is made here has as many positions as its pretraining text may have tokens."""
+    if all(backbone.load for backbone in study.backbones.values()):
+        return
+    for key, phase in (("intermediate", study.intermediate), ("target", study.target)):
+        for name in [None, *phase.tasks] if phase else ():
+            asked = (phase.for_task(name) if name else phase).max_length
+            if asked > study.pretraining.max_length:
+                where = f"{key}.tasks.{name}.max_length" if name else f"{key}.max_length"
+                raise ValueError(f"{where}: {asked} is more than the {study.pretraining.max_length} tokens of pretraining.max_length")
+
+
+def pictures_are_of_the_microworld(study) -> None:
+    if _sees_pictures(study) and study.source != "microworld":
+        raise ValueError("backbones: pictures are the microworld's alone; take a published multimodal encoder instead")
+
+
+def pictures_have_captions(study) -> None:
+    if _sees_pictures(study) and not (study.pretraining and study.pretraining.captions):
+        raise ValueError("pretraining.captions: missing, and a backbone learns from pictures")
+
+
+def languages_are_of_the_microworld(study) -> None:
+    if study.source == "microworld":
+        for target in study.targets:
+            _all_known("languages", study.languages_of(target), world.LANGUAGES)
+
+
+def languages_are_of_the_target(study) -> None:
+    """The microworld has every task in all of its languages."""
+    for target in study.targets if study.source != "microworld" else ():
+        known = tasks.get(target).languages
+        for language in study.languages_of(target):
+            if language not in known:
+                raise ValueError(f"languages.{target}: {language} is not among its languages{nearest(language, known)}")
+
+
+RULES = (
+    recipes_are_of_the_form,
+    none_stands_alone,
+    recipes_name_intermediate_tasks,
+    targets_name_target_tasks,
+    exceptions_name_tasks_of_their_phase,
+    nothing_stands_twice,
+    exceptions_set_what_training_has,
+    intermediate_recipes_have_their_phase,
+    masked_lm_recipes_have_documents,
+    new_backbones_are_pretrained,
+    inputs_fit_new_backbones,
+    pictures_are_of_the_microworld,
+    pictures_have_captions,
+    languages_are_of_the_microworld,
+    languages_are_of_the_target,
+)
+
+
+def _all_known(key: str, names, choices) -> None:
+    for name in names:
+        if name not in choices:
+            raise ValueError(f"{key}: {name} is unknown{nearest(name, choices)}")
+
+
+def _tasks(are_targets: bool) -> list[str]:
+    return [name for name, task in tasks.registry().items() if task.is_target == are_targets]
+
+
+def _sees_pictures(study) -> bool:
+    return any(backbone.pictures for backbone in study.backbones.values())
