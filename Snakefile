@@ -1,20 +1,20 @@
-# The grid: one rule per phase. Which cells there are, what each starts from and its fingerprint stand in the plan that
-# `python -m xtools study` writes (xtools/grid.py); which of them are out of date is decided there too, so records are `ancient` here.
-import json
+# The grid: one rule per phase. Which cells there are and what each starts from stand in the plan that `python -m xtools study` writes
+# (xtools/run/plan.py); which of them are missing is decided there too, so records are `ancient` here.
 import sys
-from pathlib import Path
 
-CELLS = json.loads(Path(config["plan"]).read_text())["cells"]
-STUDY = Path(config["plan"]).parent.name
-RUN = f"{sys.executable} -m xtools.run.warm {STUDY}"
+from xtools import ROOT
+from xtools.run import plan
+
+CELLS = plan.read(ROOT / "runs" / config["study"]).cells
+RUN = f"{sys.executable} -m xtools.run.warm {config['study']}"
 
 
 def record(name):
-    return f"{CELLS[name]['phase']}/{name}/record.json"
+    return f"{CELLS[name].phase}/{name}/record.json"
 
 
 def upstream(wildcards):
-    name = CELLS[wildcards.cell]["upstream"]
+    name = CELLS[wildcards.cell].upstream
     return [ancient(record(name))] if name else []
 
 

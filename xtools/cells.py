@@ -1,19 +1,19 @@
-"""Run one cell: execute its notebook in a fresh kernel, then write its record, last and atomically.
+"""One cell as its notebook sees it: `start` says what to do and from which encoder, `Run.save` takes what came out.
 
-The notebook side is `start` (what to do, from which encoder) and `Run.save` (what came out); `execute` is the other side.
+The other side, which executes the notebook and writes the record, is xtools/run/cell.py.
 """
 
 import contextlib
-import json
 import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
 from safetensors.torch import load_model, save_model
 
-from xtools import ROOT, encoder, study
-from xtools.problems import Problem
+from xtools import backbones, encoder, records, study
+from xtools.problems import Problem, nearest
 from xtools.study import Cell, Study
 
 
@@ -51,8 +51,6 @@ class Run:
         return encoder.choose_batches(self.study.batches, found)
 
     def _upstream_encoder(self) -> encoder.Encoder:
-        from xtools import backbones
-
         upstream = self.study.upstream(self.cell)
         if (upstream is None or upstream.phase == "backbone") and self.study.backbones[self.cell.backbone].load:
             return backbones.published(self.study, self.cell.backbone, upstream.seed if upstream else self.cell.seed)
@@ -62,8 +60,6 @@ class Run:
         return encoder.load(str(folder))
 
     def _at_random(self) -> encoder.Encoder:
-        from xtools import backbones
-
         found, self.tokenizer = backbones.at_random(self.study, self.cell.backbone)
         return found
 
@@ -74,8 +70,8 @@ class Run:
             load_model(head, self.study.upstream(self.cell).folder / "head.safetensors")
         return bool(shared)
 
-    def save(self, result: dict, predictions: dict | None = None, rows: dict | None = None) -> None:
-        """Hand over what the cell measured (JSON values; equal for equal parameters) and, where there are any, its predictions.
+    def save(self, result: records.Stored, predictions: dict | None = None, rows: dict | None = None) -> None:
+        """Hand over what the cell measured (equal for equal parameters) and, where there are any, its predictions.
 
         Predictions and rows are lists per language (or task); each prediction is written with its row's id.
         """
@@ -83,9 +79,8 @@ class Run:
             print("run by itself, outside the grid: no result is kept")
             return
         if predictions is not None:
-            named = {k: [[row["id"], p] for row, p in zip(rows[k], found, strict=True)] for k, found in predictions.items()}
-            (self.folder / "predictions.json").write_text(json.dumps(named, ensure_ascii=False))
-        (self.folder / "result.json").write_text(json.dumps(result | {"times": self.times | result.get("times", {})}))
+            records.write_predictions(self.folder, predictions, rows)
+        records.write_result(self.folder / "result.json", result, self.times)
 
     def save_encoder(self, made: encoder.Encoder, head=None) -> None:
         """Keep the encoder for the cells downstream, and the head where they use that too."""
@@ -97,10 +92,6 @@ class Run:
 
 def start(profile: str, phase: str, backbone="", recipe="", target="", seed=0, folder="") -> Run:
     """The run of a notebook, from its parameters; one line of Problem for a name that the study does not have."""
-    import torch
-
-    from xtools.problems import nearest
-
     torch.set_num_threads(1)  # cells run side by side, one thread each; and one thread gives the same sums every time
     loaded = study.load(profile)
     for name, value, known in (
@@ -115,57 +106,5 @@ def start(profile: str, phase: str, backbone="", recipe="", target="", seed=0, f
 
 def threads(timing: study.Timing) -> study.Timing:
     """Let this process use as many threads as the timing parameters say; returns them."""
-    import torch
-
     torch.set_num_threads(timing.threads or len(os.sched_getaffinity(0)))
     return timing
-
-
-def execute(cell: Cell, fingerprint: str) -> None:
-    """Execute the cell's notebook and write its record; what a failed notebook leaves is itself, with its traceback, and `failed.txt`.
-
-    Raises Problem with the reason when the notebook fails.
-    """
-    from xtools import records
-    from xtools.report import pages
-    from xtools.run import kernels
-
-    began, clock = time.time(), time.monotonic()
-    cell.folder.mkdir(parents=True, exist_ok=True)
-    begun = cell.folder / "fingerprint"  # of the attempt that left a checkpoint: another one must not go on from it
-    stale = [] if begun.exists() and begun.read_text() == fingerprint else list(cell.folder.glob("checkpoint*.safetensors"))
-    for leftover in (*(cell.folder / name for name in ("record.json", "result.json", "failed.txt")), *stale):
-        leftover.unlink(missing_ok=True)
-    begun.write_text(fingerprint)
-    running = cell.folder / "running"  # what `watch` in xtools/grid.py shows as running
-    running.touch()
-    parameters = {key: getattr(cell, key) for key in ("backbone", "recipe", "target") if getattr(cell, key)}
-    parameters |= {"study": cell.study, "folder": str(cell.folder)} | ({} if cell.phase == "report" else {"seed": cell.seed})
-    try:
-        kernels.execute(ROOT / "notebooks" / f"{records.NOTEBOOKS[cell.phase]}.py", parameters, cell.folder / "notebook.ipynb")
-        result = json.loads((cell.folder / "result.json").read_text())
-    except (Problem, FileNotFoundError) as error:
-        reason = str(error) if isinstance(error, Problem) else "its notebook ended without a result"
-        (cell.folder / "failed.txt").write_text(f"{reason}\n")
-        if (cell.folder / "notebook.ipynb").exists():
-            pages.page(cell.folder / "notebook.ipynb", cell.folder / "notebook.html", f"{cell.name} (failed)")
-        raise Problem(f"{cell.name}: {reason} (see {(cell.folder / 'notebook.ipynb').relative_to(ROOT)})") from error
-    finally:
-        running.unlink()
-    times = {"began": began, "seconds": time.monotonic() - clock}
-    record = {
-        "study": cell.study,
-        "phase": cell.phase,
-        "backbone": cell.backbone,
-        "recipe": cell.recipe,
-        "target": cell.target,
-        "seed": cell.seed,
-        "fingerprint": fingerprint,
-        "result": result,
-        "times": times | result.pop("times", {}),
-        "machine": records.machine(),
-        "commit": records.commit(),
-    }
-    pages.page(cell.folder / "notebook.ipynb", cell.folder / "notebook.html", cell.name)
-    records.write_json(cell.record, record)
-    (cell.folder / "result.json").unlink()

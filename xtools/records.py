@@ -1,16 +1,24 @@
-"""Records: what each cell measured, on what, how; the fingerprints that say whether a record is current; one tidy table of them all."""
+"""Records: what each cell measured, on what, how. All that is kept on disk of a cell is read and written here, one model a phase."""
 
-import hashlib
+import contextlib
 import json
 import os
 import platform
 import subprocess
+from collections import Counter
 from functools import cache
+from importlib import metadata
 from pathlib import Path
+from typing import Generic, TypeVar
 
-from xtools import ROOT, sources, tasks, versions
-from xtools.study import Cell, Recipe, Study
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from xtools import ROOT
+from xtools.problems import Problem
+from xtools.study import Cell, Study
+
+SCHEMA = 1  # counts the forms that records have had; one of another form is refused
 NOTEBOOKS = {
     "backbone": "1_backbone",
     "intermediate": "2_intermediate",
@@ -18,6 +26,234 @@ NOTEBOOKS = {
     "timing": "4_timing",
     "report": "5_report",
 }
+LIBRARIES = ("torch", "transformers", "tokenizers", "datasets")  # whose versions can change a number
+
+
+class Stored(BaseModel):
+    """No unknown keys, no number that is not finite."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+# ---------------------------------------------------------------- what the phases measure
+
+
+class Curve(Stored):
+    """Training loss (nats), averaged over the steps up to each of `step`, of `steps` in all."""
+
+    steps: int
+    step: list[int]
+    loss: list[float]
+
+
+class Score(Stored):
+    """Metrics in percent on `n` rows, `cut` of which were too long.
+
+    Retrieval adds the layer of its vectors and, where all were tried, the main metric of each; mining its threshold and held-out queries.
+    """
+
+    metrics: dict[str, float]
+    n: int
+    cut: int | None = None
+    layer: int | None = None
+    layers: dict[int, float] | None = None
+    threshold: float | None = None
+    held_out: int | None = None
+
+    @classmethod
+    def of(cls, scores: dict) -> "Score":
+        """From what scoring gives: metrics and the rest in one dict."""
+        rest = {key: value for key, value in scores.items() if key in cls.model_fields}
+        return cls(metrics={key: value for key, value in scores.items() if key not in rest}, **rest)
+
+
+class Subset(Stored):
+    """A part of a data set that holds another number of rows than the published one."""
+
+    task: str
+    split: str
+    part: str
+    rows: int
+    published: int | None
+
+
+class Size(Stored):
+    """The number of an encoder's weights in all, and of those that are word embeddings."""
+
+    all: int
+    embeddings: int
+
+
+class Backbone(Stored):
+    """Phase 1: the encoder's card (empty for one that comes without) and size."""
+
+    card: dict
+    parameters: Size
+
+
+class Intermediate(Stored):
+    """Phase 2: development scores and training examples per task, the learning curve, and how the encoder ran."""
+
+    dev: dict[str, Score]
+    curve: Curve
+    examples: dict[str, int]
+    precision: str
+    attention: str
+    subset: list[Subset]
+
+
+class Target(Stored):
+    """Phase 3: test scores per language, the mean of their main metric, the source's development score, and the transfer gap (points)."""
+
+    metric: str
+    scores: dict[str, Score]
+    score: float
+    dev: Score | None
+    gap: float | None
+    curve: Curve | None
+    examples: int
+    precision: str
+    attention: str
+    subset: list[Subset]
+
+
+class Latency(Stored):
+    """Milliseconds; a percentile that has too few queries is None."""
+
+    queries: int
+    median: float
+    p90: float | None
+    p99: float | None
+
+
+class Point(Stored):
+    """Milliseconds of a batch of one length (tokens); or the reason why there is none."""
+
+    length: int
+    batch: int | None
+    ms: float | None = None
+    calls: int | None = None
+    hole: str | None = None
+
+
+class Variant(Stored):
+    """Median milliseconds and examples per second under another setting; or the reason why there are none."""
+
+    variant: str
+    median: float | None = None
+    throughput: float | None = None
+    hole: str | None = None
+
+
+class Memory(Stored):
+    """Peaks in MiB: of a GPU's memory, and of the process."""
+
+    allocated: float | None
+    reserved: float | None
+    resident: float
+
+
+class Measured(Stored):
+    """What one repetition of timing measured: milliseconds, examples per second, FLOP/s of a matrix product, joules per example."""
+
+    latency_ms: Latency
+    by_language_ms: dict[str, float]
+    throughput: float
+    matrix_rate: float
+    sweep: list[Point]
+    variants: list[Variant]
+    joules: float | None
+    memory_mib: Memory
+    repeated_over_distinct: float
+    threads: int
+    flags: list[str]
+
+
+class Timing(Stored):
+    """Phase 4: what follows from lengths and architecture alone, how the encoder ran, and what was measured."""
+
+    examples: int
+    tokens_per_example: float
+    gflops_per_example: float
+    tokens_by_language: dict[str, float]
+    gflops_by_language: dict[str, float]
+    precision: str
+    attention: str
+    weights: str
+    tokenizer: str
+    measured: Measured
+
+
+class Verdict(Stored):
+    """A row of the ledger: a claim, its published figure, ours with its interval (points), and the names of the cells behind it."""
+
+    id: str
+    claim: str
+    source: str
+    published: str
+    confidence: str
+    backbone: str
+    mean: float | None
+    low: float | None
+    high: float | None
+    counted: str
+    verdict: str
+    cells: list[str]
+
+
+class Report(Stored):
+    """The report's headline and ledger."""
+
+    headline: str
+    ledger: list[Verdict]
+
+
+RESULTS: dict[str, type[Stored]] = {
+    "backbone": Backbone,
+    "intermediate": Intermediate,
+    "target": Target,
+    "timing": Timing,
+    "report": Report,
+}
+
+
+# ---------------------------------------------------------------- records
+
+
+class Machine(Stored):
+    """What the numbers were measured on."""
+
+    cpu: str
+    cores: int | None
+    gpu: str | None
+    python: str
+
+    def __str__(self) -> str:
+        return f"{self.gpu or self.cpu}, {self.cores} cores"
+
+
+Result = TypeVar("Result", bound=Stored)
+
+
+class Record(Stored, Generic[Result]):
+    """A cell's result with its provenance; `times` are seconds of the cell and its parts, and when it began (s since 1970).
+
+    `study` and `backbone` are the names in the study that ran the cell; others that share it may call it otherwise.
+    """
+
+    schema_version: int
+    study: str
+    phase: str
+    backbone: str
+    recipe: str
+    target: str
+    seed: int
+    fingerprint: str
+    result: Result
+    times: dict[str, float]
+    machine: Machine
+    versions: dict[str, str]
+    commit: str
 
 
 def write_json(path: Path, value) -> None:
@@ -27,107 +263,103 @@ def write_json(path: Path, value) -> None:
     os.replace(partial, path)
 
 
-def read(cell: Cell) -> dict | None:
-    """The cell's record, or None when it has none."""
+def write_result(path: Path, result: Stored, times: dict[str, float]) -> None:
+    """Hand a cell's result and the times of its parts from its notebook to what writes the record."""
+    path.write_text(json.dumps({"result": result.model_dump(mode="json"), "times": times}))
+
+
+def write(cell: Cell, fingerprint: str, handed: Path, times: dict[str, float]) -> None:
+    """Write a cell's record from what its notebook handed over (`write_result`) and further times."""
+    found = json.loads(handed.read_text())
+    record = Record[RESULTS[cell.phase]](
+        schema_version=SCHEMA,
+        **{key: getattr(cell, key) for key in ("study", "phase", "backbone", "recipe", "target", "seed")},
+        fingerprint=fingerprint,
+        result=found["result"],
+        times=times | found["times"],
+        machine=machine(),
+        versions=versions(),
+        commit=commit(),
+    )
+    write_json(cell.record, record.model_dump(mode="json"))
+
+
+def read(cell: Cell) -> Record | None:
+    """The cell's record, or None when it has none.
+
+    Raises Problem for one of another schema version, or one that is damaged.
+    """
     try:
-        return json.loads(cell.record.read_text())
+        found = json.loads(cell.record.read_text())
     except FileNotFoundError:
         return None
+    except ValueError as error:
+        raise Problem(f"{_shown(cell)}: damaged ({error}); remove it and run again") from error
+    version = found.get("schema_version", 0)
+    if version != SCHEMA:
+        raise Problem(
+            f"{_shown(cell)}: a record of schema {version}, and this is {SCHEMA}; read it with commit {found.get('commit')}, or remove it"
+        )
+    try:
+        return Record[RESULTS[cell.phase]].model_validate(found)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise Problem(f"{_shown(cell)}: {'.'.join(map(str, first['loc']))}: {first['msg']}; remove it and run again") from error
 
 
-# ---------------------------------------------------------------- fingerprints
+def _shown(cell: Cell) -> Path:
+    return cell.record.relative_to(ROOT) if cell.record.is_relative_to(ROOT) else cell.record
 
 
-@cache
-def code(phase: str) -> str:
-    """Hash of a phase's notebook and of the code that it uses."""
-    return versions.closure((ROOT / "notebooks" / f"{NOTEBOOKS[phase]}.py").read_text())
+def of_phase(study: Study, *phases: str) -> list[tuple[Cell, Record]]:
+    """The cells of some phases that have a record, with their records, in the grid's order."""
+    found = ((cell, read(cell)) for cell in study.cells() if cell.phase in phases)
+    return [(cell, record) for cell, record in found if record is not None]
 
 
-def fingerprints(study: Study) -> dict[Cell, str]:
-    """For every cell: a hash of its notebook, code, resolved parameters, tasks, data revision and upstream fingerprint."""
-    known = tasks.registry()
-    involved = [*study.intermediate_tasks, *study.targets]
-    involved += [stage for name in study.targets for stage in study.stages(name)]
-    revisions = {name: sources.revision(study.data, [known[name]]) for name in involved}
-    found = {}
-    for cell in study.cells():
-        names = study.tasks_of(cell.recipe) if cell.phase == "intermediate" else study.stages(cell.target) if cell.target else []
-        if cell.phase == "backbone" and not study.backbones[cell.backbone].load:
-            names = [*study.intermediate_tasks, *study.targets]
-        upstream = found[study.upstream(cell)] if study.upstream(cell) else _backbone_files(study, cell)
-        entries = [(versions.entry(name), revisions[name]) for name in names]
-        found[cell] = versions.digest(cell, code(cell.phase), json.dumps(parameters(study, cell), sort_keys=True), entries, upstream)
-    return found
+def write_predictions(folder: Path, predictions: dict[str, list], rows: dict[str, list[dict]]) -> None:
+    """Write each language's (or task's) predictions, one per row, with the ids of their rows."""
+    named = {key: [[row["id"], p] for row, p in zip(rows[key], found, strict=True)] for key, found in predictions.items()}
+    (folder / "predictions.json").write_text(json.dumps(named, ensure_ascii=False))
 
 
-def _backbone_files(study: Study, cell: Cell) -> str:
-    """Hash of a published backbone's files; for a Hub id its name and revision stand in the parameters."""
-    load = study.backbones[cell.backbone].load
-    folder = ROOT / load.format(seed=cell.seed) if load else None
-    if not folder or not folder.is_dir():
-        return ""
-    return versions.digest(*(hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.iterdir()) if p.is_file()))
-
-
-def parameters(study: Study, cell: Cell) -> dict:
-    """The study's parameters that bear on one cell."""
-    found = {"source": study.source, "language": study.source_language, "device": study.device, "precision": study.precision}
-    found["batches"] = study.batches
-    found |= {"subset": study.subset, "ccg": study.ccg}
-    found["backbone"] = study.backbones[cell.backbone].model_dump(exclude={"retrieval"})
-    if cell.phase == "backbone" and not study.backbones[cell.backbone].load:
-        found["pretraining"] = study.pretraining.model_dump()
-        found["languages"] = {target: study.languages_of(target) for target in study.targets}
-    if cell.phase == "intermediate":
-        found["training"] = {t: study.intermediate.for_task(t).model_dump() for t in ["all", *study.tasks_of(cell.recipe)]}
-        recipe = Recipe.parse(cell.recipe)
-        if recipe.mlm:
-            found["mlm"] = study.intermediate.model_dump(include={"mlm_examples", "mlm_share"})
-        if recipe.mlm or recipe.translated:
-            found["languages"] = study.all_languages()
-            found["translation"] = [study.translations, study.translation_noise]
-    if cell.phase == "target":
-        found["training"] = {task: study.target.for_task(task).model_dump() for task in study.stages(cell.target)}
-        found["languages"] = study.languages_of(cell.target)
-        found["retrieval"] = study.retrieval_of(cell.backbone).model_dump()
-    if cell.phase == "timing":
-        found["timing"] = study.timing.model_dump()
-        found["targets"] = {target: study.languages_of(target) for target in study.targets}
-    found["evaluation"] = study.evaluation.model_dump()
-    return found
-
-
-def is_current(cell: Cell, fingerprint: str) -> bool:
-    record = read(cell)
-    return record is not None and record["fingerprint"] == fingerprint
+def read_predictions(cell: Cell) -> dict[str, list]:
+    """The cell's predictions as [row's id, prediction] pairs, by language (or task)."""
+    return json.loads((cell.folder / "predictions.json").read_text())
 
 
 # ---------------------------------------------------------------- provenance
 
 
 @cache
-def machine() -> dict:
-    """What the numbers were measured on."""
+def machine() -> Machine:
+    """This machine."""
     import torch
 
     cpu = next((line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), platform.processor())
-    return {
-        "cpu": cpu,
-        "cores": os.cpu_count(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
-
-
-def on(machine: dict) -> str:
-    """A machine in one line."""
-    return f"{machine['gpu'] or machine['cpu']}, {machine['cores']} cores, torch {machine['torch']}"
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return Machine(cpu=cpu, cores=os.cpu_count(), gpu=gpu, python=platform.python_version())
 
 
 def _lines(path: str) -> list[str]:
     return Path(path).read_text().splitlines() if Path(path).exists() else []
+
+
+@cache
+def versions() -> dict[str, str]:
+    """The versions of the libraries that can change a number, of those that are installed."""
+    found = {}
+    for name in LIBRARIES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+def of_other_versions(records: list[Record]) -> list[str]:
+    """One line for each library version that some records were made with and that is not this one."""
+    known = Counter(item for record in records for item in record.versions.items())
+    here = versions()
+    return [f"{n} records are of {name} {old}, here it is {here.get(name)}" for (name, old), n in known.items() if old != here.get(name)]
 
 
 @cache
@@ -146,22 +378,17 @@ def commit() -> str:
 # ---------------------------------------------------------------- tidy table
 
 
-def table(study: Study):
-    """One row per target cell and language: backbone, recipe, target, seed, language, split, metric and score (pandas).
+def table(study: Study) -> pd.DataFrame:
+    """One row per target cell and language: backbone, recipe, target, seed, metric, split, language, score and n.
 
     `score` is the task's main metric in percent. Rows of split `dev` hold the source language's development score.
     """
-    import pandas as pd
-
     rows = []
-    for cell in study.cells():
-        record = read(cell) if cell.phase == "target" else None
-        if record is None:
-            continue
-        result = record["result"]
-        common = {"backbone": cell.backbone, "recipe": cell.recipe, "target": cell.target, "seed": cell.seed, "metric": result["metric"]}
-        scores = [("test", language, score) for language, score in result["scores"].items()]
-        scores += [("dev", study.source_language, result["dev"])] if result["dev"] else []
-        rows += [common | {"split": split, "language": lang, "score": s[result["metric"]], "n": s["n"]} for split, lang, s in scores]
+    for cell, record in of_phase(study, "target"):
+        result = record.result
+        common = {"backbone": cell.backbone, "recipe": cell.recipe, "target": cell.target, "seed": cell.seed, "metric": result.metric}
+        scores = [("test", language, score) for language, score in result.scores.items()]
+        scores += [("dev", study.source_language, result.dev)] if result.dev else []
+        rows += [common | {"split": split, "language": lang, "score": s.metrics[result.metric], "n": s.n} for split, lang, s in scores]
     columns = ["backbone", "recipe", "target", "seed", "metric", "split", "language", "score", "n"]
     return pd.DataFrame(rows, columns=columns)

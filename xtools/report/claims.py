@@ -1,5 +1,6 @@
 """The ledger: each claim of params/ledgers/claims.yaml held against the records by one of the tests below; a verdict with its interval."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import pandas as pd
@@ -32,7 +33,7 @@ class Claim(Strict):
     margin: Annotated[float, Field(ge=0)] = 0.0  # points; `no_gain` is refuted only by more than this
 
 
-def load(path=ROOT / "params" / "ledgers" / "claims.yaml") -> list[Claim]:
+def load(path: Path = ROOT / "params" / "ledgers" / "claims.yaml") -> list[Claim]:
     """The claims of the ledger; every id once."""
     claims = TypeAdapter(list[Claim]).validate_python(yaml.safe_load(path.read_text()))
     if len({c.id for c in claims}) < len(claims):
@@ -132,21 +133,23 @@ def counted(claim: Claim, study) -> tuple[str, str]:
 def _trained_rows(study, task: str) -> int | None:
     if study.source != "hub" or study.subset or study.intermediate is None or study.intermediate.for_task(task).examples:
         return None
-    read = (records.read(cell) for cell in study.cells() if cell.phase == "intermediate" and cell.recipe == task)
-    return next((record["result"]["examples"][task] for record in read if record), None)
+    trained = (record for cell, record in records.of_phase(study, "intermediate") if cell.recipe == task)
+    return next((record.result.examples[task] for record in trained), None)
 
 
 def _design() -> dict[str, int]:
-    """What this project's own registry and the benchmark's definition say of the source paper's design."""
-    known = tasks.registry().values()
-    firsts = {task.first for task in known}
-    intermediate = [task for task in known if not task.is_target and task.name not in firsts]
+    """What this project has of the source paper's design, counted over the paper's own list (params/ledgers/design.yaml)."""
+    paper = yaml.safe_load((ROOT / "params" / "ledgers" / "design.yaml").read_text())
+    known = {name: task.format for name, task in tasks.registry().items()}
+    intermediate, targets = (
+        {name for name, form in paper[key].items() if known.get(name) == form} for key in ("intermediate tasks", "targets")
+    )
     return {
         "intermediate tasks": len(intermediate),
-        "formats of intermediate tasks": len({task.format for task in intermediate}),
-        "targets": len(benchmark.XTREME),
-        "phases of training": len(set(records.NOTEBOOKS) - {"timing", "report"}),
-        "most languages of a target": max(map(len, benchmark.XTREME.values())),
+        "formats of intermediate tasks": len({known[name] for name in intermediate}),
+        "targets": len(targets),
+        "phases of training": len(set(paper["phases"]) & set(records.NOTEBOOKS)),
+        "most languages of a target": max(len(benchmark.XTREME[name]) for name in targets),
     }
 
 

@@ -12,41 +12,44 @@ from xtools.report import stats
 from xtools.study import Study
 
 
-def utilisation(fixed: dict, times: dict) -> float:
+def utilisation(result: records.Timing) -> float:
     """The share of a matrix product's FLOP/s that the offline scenario reaches."""
-    return times["throughput"] * fixed["gflops_per_example"] * 1e9 / times["matrix_rate"]
+    return result.measured.throughput * result.gflops_per_example * 1e9 / result.measured.matrix_rate
 
 
-def summary(fixed: dict, times: dict) -> pd.DataFrame:
+def summary(result: records.Timing) -> pd.DataFrame:
     """One repetition for people; what is absent is a dash."""
 
     def shown(value, form="{:.4g}"):
         return "–" if value is None else form.format(value)
 
-    latency, used = times["latency_ms"], times["memory_mib"]
+    measured = result.measured
+    latency, used = measured.latency_ms, measured.memory_mib
     rows = {
-        f"latency, median of {latency['queries']} (ms)": shown(latency["median"]),
-        "latency, 90th percentile (ms)": shown(latency["p90"]),
-        "latency, 99th percentile (ms)": shown(latency["p99"]),
-        "throughput (examples/s)": shown(times["throughput"]),
-        "model FLOP utilisation, all at once (%)": shown(100 * utilisation(fixed, times)),
-        "tokens per example": shown(fixed["tokens_per_example"]),
-        "GFLOPs per example": shown(fixed["gflops_per_example"]),
-        "energy (J per example)": shown(times["joules"]),
-        "peak GPU memory, allocated / reserved (MiB)": f"{shown(used['allocated'])} / {shown(used['reserved'])}",
-        "peak resident memory (MiB)": shown(used["resident"]),
-        "one example repeated, over different ones": shown(times["repeated_over_distinct"], "{:.3f}"),
-        "doubts": "; ".join(times["flags"]) or "none",
+        f"latency, median of {latency.queries} (ms)": shown(latency.median),
+        "latency, 90th percentile (ms)": shown(latency.p90),
+        "latency, 99th percentile (ms)": shown(latency.p99),
+        "throughput (examples/s)": shown(measured.throughput),
+        "model FLOP utilisation, all at once (%)": shown(100 * utilisation(result)),
+        "tokens per example": shown(result.tokens_per_example),
+        "GFLOPs per example": shown(result.gflops_per_example),
+        "energy (J per example)": shown(measured.joules),
+        "peak GPU memory, allocated / reserved (MiB)": f"{shown(used.allocated)} / {shown(used.reserved)}",
+        "peak resident memory (MiB)": shown(used.resident),
+        "one example repeated, over different ones": shown(measured.repeated_over_distinct, "{:.3f}"),
+        "doubts": "; ".join(measured.flags) or "none",
     }
     return pd.DataFrame(rows.items(), columns=["", "this repetition"])
 
 
-def variants_frame(times: dict, precision: str) -> pd.DataFrame:
+def variants_frame(result: records.Timing) -> pd.DataFrame:
     """The variants of one repetition beside the setting that the study uses."""
-    own = {"variant": f"as the study runs ({precision})", "median": times["latency_ms"]["median"], "throughput": times["throughput"]}
-    rows = [own, *times["variants"]]
-    columns = {"variant": "setting", "median": "latency (ms)", "throughput": "examples/s"}
-    shown = pd.DataFrame([{new: row.get(old) for old, new in columns.items()} | {"hole": row.get("hole", "")} for row in rows])
+    measured = result.measured
+    as_run = records.Variant(
+        variant=f"as the study runs ({result.precision})", median=measured.latency_ms.median, throughput=measured.throughput
+    )
+    rows = [(v.variant, v.median, v.throughput, v.hole or "") for v in (as_run, *measured.variants)]
+    shown = pd.DataFrame(rows, columns=["setting", "latency (ms)", "examples/s", "hole"])
     return shown if shown.hole.any() else shown.drop(columns="hole")
 
 
@@ -60,29 +63,25 @@ def cost_frame(study: Study, table: pd.DataFrame) -> pd.DataFrame:
 
 def timing_table(study: Study) -> pd.DataFrame:
     """One row per repetition: backbone, latency (ms), throughput (examples/s), GFLOPs, tokens, memory (MiB), joules, flags."""
-    rows = []
-    for cell in study.cells():
-        record = records.read(cell) if cell.phase == "timing" else None
-        if record:
-            times, result = record["times"], record["result"]
-            rows.append(
-                {
-                    "backbone": cell.backbone,
-                    "latency": times["latency_ms"]["median"],
-                    "p90": times["latency_ms"]["p90"],
-                    "throughput": times["throughput"],
-                    "utilisation": utilisation(result, times),
-                    "gflops": result["gflops_per_example"],
-                    "tokens": result["tokens_per_example"],
-                    "memory": times["memory_mib"]["allocated"] or times["memory_mib"]["resident"],
-                    "joules": times["joules"],
-                    "precision": result["precision"],
-                    "weights": result["weights"],
-                    "tokenizer": result["tokenizer"],
-                    "doubts": "; ".join(times["flags"]),
-                }
-            )
     columns = "backbone latency p90 throughput utilisation gflops tokens memory joules precision weights tokenizer doubts".split()
+    rows = [
+        (
+            cell.backbone,
+            record.result.measured.latency_ms.median,
+            record.result.measured.latency_ms.p90,
+            record.result.measured.throughput,
+            utilisation(record.result),
+            record.result.gflops_per_example,
+            record.result.tokens_per_example,
+            record.result.measured.memory_mib.allocated or record.result.measured.memory_mib.resident,
+            record.result.measured.joules,
+            record.result.precision,
+            record.result.weights,
+            record.result.tokenizer,
+            "; ".join(record.result.measured.flags),
+        )
+        for cell, record in records.of_phase(study, "timing")
+    ]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -128,13 +127,10 @@ def _doubts(own: pd.DataFrame, variation: float) -> str:
 def variants_table(study: Study) -> pd.DataFrame:
     """Median latency (ms) of each backbone and setting over repetitions, the study's own setting first: mean, low, high."""
     rows = []
-    for cell in study.cells():
-        record = records.read(cell) if cell.phase == "timing" else None
-        if record:
-            own = f"as scored ({record['result']['precision']})"
-            found = [(own, record["times"]["latency_ms"]["median"])]
-            found += [(v["variant"], v["median"]) for v in record["times"]["variants"] if "median" in v]
-            rows += [(cell.backbone, setting, latency) for setting, latency in found]
+    for cell, record in records.of_phase(study, "timing"):
+        measured = record.result.measured
+        rows.append((cell.backbone, f"as scored ({record.result.precision})", measured.latency_ms.median))
+        rows += [(cell.backbone, variant.variant, variant.median) for variant in measured.variants if variant.median is not None]
     frame = pd.DataFrame(rows, columns=["backbone", "setting", "latency"])
     return stats.summarize(frame, ["backbone", "setting"], "latency") if frame.setting.nunique() > 1 else frame[:0]
 
@@ -152,14 +148,14 @@ def keep_reference(study: Study) -> str:
 
     Raises Problem when nothing has been timed.
     """
-    timed = [record for record in map(records.read, (c for c in study.cells() if c.phase == "timing")) if record]
+    timed = [record for _, record in records.of_phase(study, "timing")]
     if not timed:
         raise Problem(f"{study.name}: nothing has been timed; run make timing PROFILE={study.name} first")
-    machine = timed[0]["machine"]
-    path = ROOT / "results" / f"timing-{'-'.join(re.findall('[a-z0-9]+', (machine['gpu'] or machine['cpu']).lower())[:4])}.json"
+    machine = timed[0].machine
+    path = ROOT / "results" / f"timing-{'-'.join(re.findall('[a-z0-9]+', (machine.gpu or machine.cpu).lower())[:4])}.json"
     kept = {
-        "machine": records.on(machine),
-        "commit": timed[0]["commit"],
+        "machine": f"{machine}, torch {timed[0].versions['torch']}",
+        "commit": timed[0].commit,
         "study": study.name,
         "backbones": timing_frame(study).to_dict("records"),
         "variants": variants_table(study).to_dict("records"),
@@ -171,8 +167,54 @@ def keep_reference(study: Study) -> str:
 
 def language_cost(study: Study, backbone: str) -> tuple[dict, dict] | None:
     """Tokens and median latency (ms) per example by language over the repetitions of a backbone; None without a record."""
-    found = [records.read(c) for c in study.cells() if c.phase == "timing" and c.backbone == backbone and c.record.exists()]
-    if not found:
+    timed = [record.result for cell, record in records.of_phase(study, "timing") if cell.backbone == backbone]
+    if not timed:
         return None
-    languages = found[0]["result"]["tokens_by_language"]
-    return languages, {lang: float(np.median([r["times"]["by_language_ms"][lang] for r in found])) for lang in languages}
+    tokens = timed[0].tokens_by_language
+    return tokens, {language: float(np.median([result.measured.by_language_ms[language] for result in timed])) for language in tokens}
+
+
+def frontier(points: pd.DataFrame) -> pd.DataFrame:
+    """The points (latency, mean) that no other point beats in both: the Pareto frontier, fastest first."""
+    ordered = points.sort_values(["latency", "mean"], ascending=[True, False])
+    return ordered[ordered["mean"] > ordered["mean"].astype(float).cummax().shift(fill_value=-np.inf)]
+
+
+NAMES = {"latency": "latency", "throughput": "throughput", "gflops": "FLOPs", "memory": "memory"}
+
+
+def worth_frame(study: Study, table: pd.DataFrame) -> pd.DataFrame:
+    """Question 4: what going from the first backbone to the last costs and gives, recipe `none`: factors of latency, FLOPs and memory,
+    points of average score, and points for each doubling of latency, FLOPs and memory."""
+    times = timing_table(study).groupby("backbone")[["latency", "throughput", "gflops", "memory"]].median()
+    first, last = study.first, study.last
+    if not {first, last} <= set(times.index) or first == last:
+        return pd.DataFrame()
+    averages = stats.complete(stats.task_scores(table), study.targets)
+    none = averages[averages.recipe == "none"].pivot(index="seed", columns="backbone", values="score")
+    gain = (none[last] - none[first]).dropna() if {first, last} <= set(none) else pd.Series(dtype=float)
+    factor = times.loc[last] / times.loc[first]
+    row = {"from, to": f"{first}, {last}"} | {NAMES[what]: f"x {factor[what]:.2f}" for what in NAMES}
+    row["average score (points)"] = stats.show(*stats.interval(gain), sign=True)
+    for what in ("latency", "gflops", "memory"):
+        doublings = np.log2(factor[what])
+        each = stats.show(*stats.interval(gain / doublings), sign=True) if doublings > 0 else "–"
+        row[f"points per doubling of {NAMES[what]}"] = each
+    return pd.DataFrame([row])
+
+
+def recipe_cost(study: Study) -> dict[str, tuple[float, float, float]]:
+    """Question 4: per backbone, seconds of scoring all targets after intermediate training over those without it: mean over recipes of
+    the ratio, with its interval over seeds. Intermediate training changes weights, not shapes, so it should be 1."""
+    rows = [
+        (cell.backbone, cell.recipe, cell.target, cell.seed, record.times["scoring"])
+        for cell, record in records.of_phase(study, "target")
+        if not study.serves(cell.target)
+    ]
+    times = pd.DataFrame(rows, columns=["backbone", "recipe", "target", "seed", "seconds"])
+    wide = times.pivot_table(index=["backbone", "seed", "target"], columns="recipe", values="seconds").dropna()
+    if "none" not in wide or len(wide.columns) < 2:
+        return {}
+    totals = wide.groupby(level=["backbone", "seed"], sort=False).sum()
+    ratios = totals.drop(columns="none").div(totals["none"], axis=0).mean(axis=1)
+    return {backbone: stats.interval(own) for backbone, own in ratios.groupby(level="backbone", sort=False)}

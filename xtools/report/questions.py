@@ -1,10 +1,12 @@
-"""The five questions of the study, each as tables of figures with intervals, all read from records.
+"""The five questions of the study: for each its tables of figures with intervals, all read from records, and its answer in words.
 
 1. Does choosing the recipe by English scores lose anything?  2. Does the transfer gap depend on size, and on single or multi-task training?
 3. Do XTREME and XTREME-R agree?  4. What is a gain worth in inference?  5. How much intermediate data does which language need?
 """
 
 import collections
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -17,6 +19,22 @@ from xtools.report import costs, stats
 from xtools.settings import Backbone
 from xtools.sources import world
 from xtools.study import Recipe, Study
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`effect` is read from records, intervals are 95% over seeds; `limits` says what does not follow."""
+
+    effect: str
+    limits: str
+
+
+NO_ANSWER = "Not answered by this study"
+
+
+def _show(values, sign: bool = False) -> str:
+    return stats.show(*stats.interval(values), sign=sign)
+
 
 # ---------------------------------------------------------------- 1. choosing by English scores
 
@@ -44,11 +62,10 @@ def own_scores(study: Study) -> pd.DataFrame:
     """Per backbone, single-task recipe and seed: the source development score of the intermediate task, as the share of the way from
     chance to 100, so that tasks with two and with five choices compare."""
     rows = []
-    for cell in study.cells():
-        record = records.read(cell) if cell.phase == "intermediate" and Recipe.parse(cell.recipe).task != "all" else None
-        for name, scores in (record["result"]["dev"] if record else {}).items():
+    for cell, record in records.of_phase(study, "intermediate"):
+        for name, score in record.result.dev.items() if Recipe.parse(cell.recipe).task != "all" else ():
             task = tasks.get(name)
-            rows.append((cell.backbone, cell.recipe, cell.seed, (scores[task.metric] - task.chance) / (100 - task.chance)))
+            rows.append((cell.backbone, cell.recipe, cell.seed, (score.metrics[task.metric] - task.chance) / (100 - task.chance)))
     return pd.DataFrame(rows, columns=["backbone", "recipe", "seed", "dev"])
 
 
@@ -74,10 +91,24 @@ def regret_frame(study: Study, table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def frontier(points: pd.DataFrame) -> pd.DataFrame:
-    """The points (latency, mean) that no other point beats in both: the Pareto frontier, fastest first."""
-    ordered = points.sort_values(["latency", "mean"], ascending=[True, False])
-    return ordered[ordered["mean"] > ordered["mean"].astype(float).cummax().shift(fill_value=-np.inf)]
+def choosing(study: Study, table: pd.DataFrame) -> Answer:
+    """1. What does choosing the recipe by English scores lose?"""
+    last = study.last
+    found = regrets(choices(table))
+    own = regrets(choices(table, own_scores(study)))
+    mine, other = found[found.backbone == last], own[own.backbone == last]
+    unchosen = sorted(set(study.targets) - set(table[table.split == "dev"].target))
+    limits = "Regret is never negative, so its interval says how large it is, not whether it differs from none." + (
+        f" Targets without a development score cannot be chosen for: {', '.join(unchosen)}." if unchosen else ""
+    )
+    if mine.empty:
+        return Answer(f"{NO_ANSWER}: no recipe besides none, or no development scores yet.", limits)
+    effect = (
+        f"For {last}, the recipe with the best {study.source_language} development score gains {_show(mine.gain, True)} points over none and "
+        f"lies {_show(mine.regret)} below the best in hindsight"
+    )
+    by_own = f"; the intermediate task that was itself learnt best gains {_show(other.gain, True)}" if len(other) else ""
+    return Answer(f"{effect}{by_own}.", limits)
 
 
 # ---------------------------------------------------------------- 2. the transfer gap
@@ -123,12 +154,24 @@ def gap_slopes(study: Study, table: pd.DataFrame) -> dict[str, tuple[float, floa
 
 def encoder_sizes(study: Study) -> dict[str, int]:
     """Weights of each backbone without its word embeddings, from the records of the backbones."""
-    found = {}
-    for cell in study.cells():
-        record = records.read(cell) if cell.phase == "backbone" else None
-        if record:
-            found[cell.backbone] = record["result"]["parameters"]["all"] - record["result"]["parameters"]["embeddings"]
-    return found
+    sizes = {cell.backbone: record.result.parameters for cell, record in records.of_phase(study, "backbone")}
+    return {backbone: size.all - size.embeddings for backbone, size in sizes.items()}
+
+
+def gaps(study: Study, table: pd.DataFrame) -> Answer:
+    """2. How do size and multi-task training change the transfer gap?"""
+    slopes = gap_slopes(study, table)
+    limits = (
+        f"{len(study.backbones)} encoders are few to fit a line through, and they differ in no more than size only where the study made them "
+        "so. A low source score makes a small gap too."
+    )
+    if not slopes:
+        return Answer(f"{NO_ANSWER}: it needs encoders of two sizes.", limits)
+    effect = f"Tenfold size changes the gap of recipe none by {stats.show(*slopes['none'], sign=True)} points"
+    multi = stats.show(*slopes["multi minus single"], sign=True)
+    return Answer(
+        effect + (f", and multi minus single-task by {multi}." if multi != "–" else "; no multi-task recipe is there yet."), limits
+    )
 
 
 # ---------------------------------------------------------------- 3. XTREME and XTREME-R
@@ -161,10 +204,8 @@ def benchmark_gains(study: Study, table: pd.DataFrame) -> pd.DataFrame:
                 (f"{recipe}, {backbone}", data_kind(recipe), name, stats.show(*stats.interval(own.gain), sign=True))
                 for recipe, own in gains.groupby("recipe", sort=False)
             ]
-        first, last = (means[(means.backbone == b) & (means.recipe == "none")].set_index("seed").score for b in _ends(study))
-        rows.append(
-            (f"{_ends(study)[1]} over {_ends(study)[0]}, none", "–", name, stats.show(*stats.interval((last - first).dropna()), sign=True))
-        )
+        first, last = (means[(means.backbone == b) & (means.recipe == "none")].set_index("seed").score for b in (study.first, study.last))
+        rows.append((f"{study.last} over {study.first}, none", "–", name, stats.show(*stats.interval((last - first).dropna()), sign=True)))
     found = pd.DataFrame(rows, columns=["gain (points)", "intermediate data", "benchmark", "gain"])
     wide = found.pivot(index=["gain (points)", "intermediate data"], columns="benchmark", values="gain")
     order = list(dict.fromkeys(zip(found["gain (points)"], found["intermediate data"], strict=True)))
@@ -182,67 +223,50 @@ def rank_agreement(study: Study, table: pd.DataFrame) -> dict[str, float]:
     return found
 
 
-# ---------------------------------------------------------------- 4. what a gain costs
-
-
-def _ends(study: Study) -> tuple[str, str]:
-    """The study's first and last backbone, its smallest and its largest."""
-    return next(iter(study.backbones)), list(study.backbones)[-1]
-
-
-def worth_frame(study: Study, table: pd.DataFrame) -> pd.DataFrame:
-    """Question 4: what going from the first backbone to the last costs and gives, recipe `none`: factors of latency, FLOPs and memory,
-    points of average score, and points for each doubling of latency, FLOPs and memory."""
-    times = costs.timing_table(study).groupby("backbone")[["latency", "throughput", "gflops", "memory"]].median()
-    first, last = _ends(study)
-    if not {first, last} <= set(times.index) or first == last:
-        return pd.DataFrame()
-    averages = stats.complete(stats.task_scores(table), study.targets)
-    none = averages[averages.recipe == "none"].pivot(index="seed", columns="backbone", values="score")
-    gain = (none[last] - none[first]).dropna() if {first, last} <= set(none) else pd.Series(dtype=float)
-    factor = times.loc[last] / times.loc[first]
-    doublings = np.log2(factor[["latency", "gflops", "memory"]])
-    return pd.DataFrame(
-        [
-            {
-                "from, to": f"{first}, {last}",
-                "latency": f"x {factor.latency:.2f}",
-                "throughput": f"x {factor.throughput:.2f}",
-                "FLOPs": f"x {factor.gflops:.2f}",
-                "memory": f"x {factor.memory:.2f}",
-                "average score (points)": stats.show(*stats.interval(gain), sign=True),
-            }
-            | {
-                f"points per doubling of {what}": stats.show(*stats.interval(gain / doublings[key]), sign=True)
-                if doublings[key] > 0
-                else "–"
-                for key, what in (("latency", "latency"), ("gflops", "FLOPs"), ("memory", "memory"))
-            }
-        ]
+def benchmarks(study: Study, table: pd.DataFrame) -> Answer:
+    """3. Do XTREME and XTREME-R say the same of size and recipes?"""
+    first, last = study.first, study.last
+    gains = []
+    for means in benchmark_averages(study, table).values():
+        wide = means[means.recipe == "none"].pivot(index="seed", columns="backbone", values="score")
+        gains.append(_show((wide[last] - wide[first]).dropna(), True) if {first, last} <= set(wide) and first != last else "–")
+    taus = rank_agreement(study, table)
+    agreed = ", ".join(f"{tau:+.2f} for {backbone}" for backbone, tau in taus.items()) or "not to be computed yet"
+    kinds = {data_kind(recipe) for recipe in study.recipes if recipe != "none"}
+    counts = ", ".join(f"{len(set(study.targets) & set(m))} of {name}'s {len(m)}" for name, m in benchmark.BENCHMARKS.items())
+    limits = f"The averages are over {counts} targets, in this study's languages. Intermediate data: {'; '.join(sorted(kinds)) or 'none'}."
+    if set(gains) <= {"–"} and not taus:
+        return Answer(f"{NO_ANSWER}: no average over a benchmark's targets is whole yet.", limits)
+    return Answer(
+        f"From {first} to {last} is worth {gains[0]} points on XTREME's targets and {gains[1]} on XTREME-R's; their rankings of the recipes "
+        f"agree with Kendall's tau {agreed} (1 is the same order).",
+        limits,
     )
 
 
-def recipe_cost(study: Study) -> dict[str, tuple[float, float, float]]:
-    """Question 4: per backbone, seconds of scoring all targets after intermediate training over those without it: mean over recipes of
-    the ratio, with its interval over seeds. Intermediate training changes weights, not shapes, so it should be 1."""
-    rows = []
-    for cell in study.cells():
-        record = records.read(cell) if cell.phase == "target" else None
-        if record and not study.serves(cell.target):
-            rows.append((cell.backbone, cell.recipe, cell.target, cell.seed, record["times"]["scoring"]))
-    times = pd.DataFrame(rows, columns=["backbone", "recipe", "target", "seed", "seconds"])
-    wide = times.pivot_table(index=["backbone", "seed", "target"], columns="recipe", values="seconds").dropna()
-    if "none" not in wide or len(wide.columns) < 2:
-        return {}
-    totals = wide.groupby(level=["backbone", "seed"], sort=False).sum()
-    ratios = totals.drop(columns="none").div(totals["none"], axis=0).mean(axis=1)
-    return {backbone: stats.interval(own) for backbone, own in ratios.groupby(level="backbone", sort=False)}
+# ---------------------------------------------------------------- 4. what a gain costs
+
+
+def efficiency(study: Study, table: pd.DataFrame) -> Answer:
+    """4. What does a gain cost in inference, and does intermediate training change the cost?"""
+    worth, ratios = costs.worth_frame(study, table), costs.recipe_cost(study)
+    limits = "Latency is this machine's. Scoring times are of cells that ran beside others, so they are noisy."
+    told = []
+    if len(worth):
+        row = worth.iloc[0]
+        gain = row["average score (points)"]
+        cost = f"{row['from, to'].replace(', ', ' to ')} costs {row['latency']} in latency and {row['FLOPs']} in FLOPs"
+        told.append(cost + (f" and gives {gain} points" if gain != "–" else "; what it gives is not known yet"))
+    for backbone, ratio in ratios.items():
+        percent = stats.show(*(100 * value for value in ratio))
+        told.append(f"scoring {backbone} after intermediate training takes {percent} percent of the time without")
+    return Answer(f"{'; '.join(told)}." if told else f"{NO_ANSWER}: nothing has been timed yet.", limits)
 
 
 # ---------------------------------------------------------------- 5. amounts of intermediate data
 
 
-def amounts(study: Study, table: pd.DataFrame) -> pd.DataFrame:
+def amount_gains(study: Study, table: pd.DataFrame) -> pd.DataFrame:
     """Question 5: gain over `none` against the number of intermediate examples of one task, by kind of language, with intervals.
 
     Kinds are source, high-resource, low-resource and unseen (`language_kind`).
@@ -285,7 +309,7 @@ def needed(study: Study, table: pd.DataFrame, points: float = 2.0) -> pd.DataFra
     """Question 5: per backbone, task and kind of language, how many examples a gain of `points` takes: where the line through the mean
     gains (over the logarithm of the number of examples) first crosses it; and the smallest amount whose interval lies above zero."""
     rows = []
-    for (backbone, task, kind), own in amounts(study, table).groupby(["backbone", "task", "kind"], sort=False):
+    for (backbone, task, kind), own in amount_gains(study, table).groupby(["backbone", "task", "kind"], sort=False):
         own = own.sort_values("examples")
         sure = own[own.low > 0].examples
         crossing = _first_crossing(np.log10(own.examples.to_numpy(float)), own["mean"].to_numpy(), points)
@@ -308,7 +332,7 @@ def difference_by_kind(study: Study, table: pd.DataFrame) -> dict[str, tuple[flo
     """Question 5: score of the last backbone minus that of the first (multimodal minus text-only, where these are the two), averaged over
     recipes and targets, per kind of language, paired by seed."""
     wide = scores_by_kind(study, table).groupby(["kind", "seed", "backbone"], sort=False).score.mean().unstack("backbone")
-    first, last = _ends(study)
+    first, last = study.first, study.last
     if first == last or not {first, last} <= set(wide):
         return {}
     return {kind: stats.interval(own.dropna()) for kind, own in (wide[last] - wide[first]).groupby(level="kind", sort=False)}
@@ -316,7 +340,7 @@ def difference_by_kind(study: Study, table: pd.DataFrame) -> dict[str, tuple[flo
 
 def pictures_differ(study: Study) -> bool:
     """Whether the first backbone learnt from text alone and the last from pictures too."""
-    first, last = (study.backbones[name] for name in _ends(study))
+    first, last = study.backbones[study.first], study.backbones[study.last]
     return _has_pictures(last) and not _has_pictures(first)
 
 
@@ -342,3 +366,34 @@ def language_kind(study: Study, language: str) -> str:
 def _pretraining_text() -> dict:
     """params/ledgers/languages.yaml: GiB of CC-100 per language."""
     return yaml.safe_load((ROOT / "params" / "ledgers" / "languages.yaml").read_text())
+
+
+def amounts(study: Study, table: pd.DataFrame) -> Answer:
+    """5. How much intermediate data is needed, in which languages, and do pictures change it?"""
+    amounts_needed = needed(study, table)
+    pictures = pictures_differ(study)
+    limits = (
+        "Amounts between those measured are read off a line. "
+        + ("The encoder with pictures has read their captions too, so what it gains may be the captions' doing." if pictures else
+           "No encoder of this study has learnt from pictures.")
+    )  # fmt: skip
+    if amounts_needed.empty:
+        varied = [r for r in study.recipes if Recipe.parse(r).examples]
+        return Answer(f"{NO_ANSWER}: " + ("its cells are missing." if varied else "it varies no amount; PROFILE=amounts does."), limits)
+    last = study.last
+    column = next(name for name in amounts_needed if name.startswith("examples for"))
+    told = [f"{row[column]} for {row.languages} languages" for _, row in amounts_needed[amounts_needed.backbone == last].iterrows()]
+    effect = f"For {last}, the examples that a gain of {column.split()[2]} points takes: {', '.join(told)}"
+    if pictures:
+        by_kind = difference_by_kind(study, table)
+        effect += "; pictures change the mean score by " + ", ".join(f"{stats.show(*v, sign=True)} ({kind})" for kind, v in by_kind.items())
+    return Answer(f"{effect}.", limits)
+
+
+QUESTIONS: dict[str, Callable] = {
+    "choosing": choosing,
+    "gaps": gaps,
+    "benchmarks": benchmarks,
+    "efficiency": efficiency,
+    "amounts": amounts,
+}

@@ -29,7 +29,7 @@ def progress(study: Study) -> tuple[int, int]:
 def headline(study: Study, table: pd.DataFrame) -> str:
     """One sentence with the answer for the study's last (largest) backbone: its best recipe and that recipe's gain, with interval."""
     present, total = progress(study)
-    backbone = list(study.backbones)[-1]
+    backbone = study.last
     gains = stats.gains(stats.complete(stats.task_scores(table), study.targets), ["backbone"])
     gains = gains[gains.backbone == backbone]
     if gains.empty:
@@ -46,17 +46,20 @@ def headline(study: Study, table: pd.DataFrame) -> str:
 
 def what_was_run(study: Study) -> pd.DataFrame:
     """Study, code, machine, cells and time."""
-    found = [r for r in (records.read(cell) for cell in study.cells()) if r]
+    found = [record for _, record in records.of_phase(study, "backbone", "intermediate", "target", "timing")]
+    precisions = {getattr(record.result, "precision", None) for record in found} - {None}
+    libraries = {f"{name} {version}" for record in found for name, version in record.versions.items()}
     present, total = progress(study)
     rows = {
         "study": f"{study.name}: {study.title}",
         "data": f"{study.source} ({scope(study)})" if study.source in ("microworld", "hub") else scope(study),
         "grid": f"{len(study.backbones)} backbones x {len(study.recipes)} recipes x {len(study.targets)} targets x {len(study.seeds)} seeds",
         "cells": f"{present} of {total} there, {total - present} missing",
-        "compute": _compute([r["times"] for r in found]),
-        "commit": ", ".join(sorted({r["commit"] for r in found})) or "–",
-        "machine": "; ".join(sorted({records.on(r["machine"]) for r in found})) or "–",
-        "precision": ", ".join(sorted({r["result"]["precision"] for r in found if "precision" in r["result"]})) or "–",
+        "compute": _compute([record.times for record in found]),
+        "commit": ", ".join(sorted({record.commit for record in found})) or "–",
+        "machine": "; ".join(sorted({str(record.machine) for record in found})) or "–",
+        "libraries": "; ".join([", ".join(sorted(libraries)) or "–", *records.of_other_versions(found)]),
+        "precision": ", ".join(sorted(precisions)) or "–",
         "made": datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
     }
     return pd.DataFrame(rows.items(), columns=["", "this report"])
@@ -122,12 +125,8 @@ def benchmark_frame(study: Study, table: pd.DataFrame, backbone: str, name: str)
 
 def subset_frame(study: Study) -> pd.DataFrame:
     """Splits that hold other numbers of rows than the published ones, as the records of the cells that read them say."""
-    rows = {}
-    for cell in study.cells():
-        record = records.read(cell)
-        for entry in record["result"].get("subset", []) if record else []:
-            rows[entry["part"]] = {k: entry[k] for k in ("part", "rows", "published")}
-    shown = pd.DataFrame(rows.values(), columns=["part", "rows", "published"])
+    parts = {part.part: part for _, record in records.of_phase(study, "intermediate", "target") for part in record.result.subset}
+    shown = pd.DataFrame([(part.part, part.rows, part.published) for part in parts.values()], columns=["part", "rows", "published"])
     return shown.astype({"published": "Int64"})
 
 
@@ -191,7 +190,7 @@ def world_checks(study: Study, table: pd.DataFrame) -> pd.DataFrame:
 
 def _apart(study: Study, averages: pd.DataFrame) -> tuple[str, bool]:
     """The averages of the first and the last backbone, and whether the last one's interval lies wholly above."""
-    first, last = (stats.interval(averages[averages.backbone == b].score) for b in (next(iter(study.backbones)), list(study.backbones)[-1]))
+    first, last = (stats.interval(averages[averages.backbone == b].score) for b in (study.first, study.last))
     return f"{stats.show(*first)} and {stats.show(*last)}", first[2] < last[1]
 
 

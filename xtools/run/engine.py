@@ -1,11 +1,8 @@
-"""Run a study: plan its cells, let Snakemake run those that are missing or out of date, show progress, then make the report."""
+"""Run a study: let Snakemake run the cells that are missing, show progress, then make the report."""
 
 import contextlib
 import fcntl
-import hashlib
-import json
 import os
-import re
 import shlex
 import signal
 import subprocess
@@ -20,85 +17,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from xtools import ROOT
 from xtools.problems import Problem
-from xtools.run.warm import ADDRESS, serve
+from xtools.run.plan import Plan, finished, link, plan, planned
+from xtools.run.warm import ADDRESS, ask, serve
 
 POLL = 0.2  # seconds between looks at the records
-
-
-# ---------------------------------------------------------------- plan
-
-
-def inputs(profile: str) -> str:
-    """Hash of every file that a study's cells could depend on: its parameters, the code, the notebooks, the backbones, a data folder.
-
-    It is compared before anything heavy is imported, so that a finished study says so at once.
-    """
-    parameters = ROOT / "params" / f"{profile}.yaml"
-    patterns = ("params/claims.yaml", "Snakefile", "xtools/**/*.py", "notebooks/*.py", "backbones/*/*")
-    digest = hashlib.sha256()
-    for path in sorted([parameters, *(p for pattern in patterns for p in ROOT.glob(pattern))]):
-        if path.is_file():
-            digest.update(str(path.relative_to(ROOT)).encode() + path.read_bytes())
-    if parameters.exists():
-        source = re.search(r"^source: *[\"']?([^\s\"'#]+)", parameters.read_text(), re.M)
-        folder = Path(os.path.expandvars(source[1])) if source else Path()
-        for path in sorted(folder.rglob("*")) if folder.is_absolute() else ():
-            digest.update(f"{path} {path.stat().st_size} {path.stat().st_mtime_ns}".encode())
-    return digest.hexdigest()
-
-
-def plan(study) -> dict:
-    """The study's cells with fingerprints, written to runs/<study>/plan.json, where the Snakefile and each cell read it."""
-    from xtools import records
-
-    fingerprints = records.fingerprints(study)
-    cells = {
-        cell.name: {
-            "phase": cell.phase,
-            "upstream": study.upstream(cell).name if study.upstream(cell) else None,
-            "fingerprint": fingerprint,
-            "cell": [cell.study, cell.phase, cell.backbone, cell.recipe, cell.target, cell.seed],
-        }
-        for cell, fingerprint in fingerprints.items()
-    }
-    study.folder.mkdir(parents=True, exist_ok=True)
-    found = {"inputs": inputs(study.name), "cells": cells}
-    records.write_json(study.folder / "plan.json", found)
-    return found
-
-
-def planned(profile: str, name: str):
-    """A cell of a planned study, and its fingerprint."""
-    from xtools.study import Cell
-
-    path = ROOT / "runs" / profile / "plan.json"
-    if not path.exists():
-        raise Problem(f"{profile}: not planned yet; run make plan PROFILE={profile}")
-    if name == "report":
-        return Cell(profile, "report"), ""
-    cells = json.loads(path.read_text())["cells"]
-    if name not in cells:
-        raise Problem(f"cell {name}: not in the plan of {profile}")
-    return Cell(*cells[name]["cell"]), cells[name]["fingerprint"]
-
-
-def finished(profile: str) -> bool:
-    """Whether nothing is to be done: the inputs are those of the plan, every record is there, and the report is of these records."""
-    folder = ROOT / "runs" / profile
-    try:
-        found = json.loads((folder / "plan.json").read_text())
-        if found["inputs"] != inputs(profile) or found.get("report") != folder.joinpath("report.html").stat().st_mtime_ns:
-            return False
-    except (FileNotFoundError, ValueError):
-        return False
-    return all(record_path(folder, name, entry).exists() for name, entry in found["cells"].items())
-
-
-def record_path(folder: Path, name: str, entry: dict) -> Path:
-    return folder / entry["phase"] / name / "record.json"
-
-
-# ---------------------------------------------------------------- run
 
 
 def run(profile: str, cores: int | None = None, engine: str = "", phase: str = "") -> int:
@@ -110,32 +32,34 @@ def run(profile: str, cores: int | None = None, engine: str = "", phase: str = "
     if finished(profile):
         print(f"{profile}: finished, nothing to do; report: runs/{profile}/report.html")
         return 0
-    from xtools import records, study
+    from xtools import study
 
     loaded = study.load(profile)
     cores = cores or default_cores(loaded)
     with locked(loaded.folder), cell_server() as address:
-        entries = plan(loaded)["cells"]
-        todo = [name for name in outdated(loaded, entries) if not phase or name in needed(entries, phase)]
+        grid = plan(loaded)
+        link(grid)
+        grid.write()
+        todo = [name for name in grid.missing() if not phase or name in needed(grid, phase)]
         if todo:
-            run_cells(loaded, entries, todo, cores, address, engine)
-        failed = [name for name in todo if not record_path(loaded.folder, name, entries[name]).exists()]
-        make_report(profile, address)
+            run_cells(loaded, grid, todo, cores, address, engine)
+        failed = [name for name in todo if not grid.is_there(name)]
+        headline = make_report(grid, address)
     for name in failed:
-        print(f"failed: {failure(loaded.folder, name, entries)}")
-    print(f"{records.read(planned(profile, 'report')[0])['result']['headline']}\nreport: runs/{profile}/report.html")
+        print(f"failed: {failure(grid, name)}")
+    print(f"{headline}\nreport: runs/{profile}/report.html")
     if failed:
-        print(f"{len(failed)} of {len(entries)} cells failed; mend the cause and run again: only these are run")
+        print(f"{len(failed)} of {len(grid.cells)} cells failed; mend the cause and run again: only these are run")
     return 1 if failed else 0
 
 
-def needed(entries: dict, phase: str) -> set[str]:
+def needed(grid: Plan, phase: str) -> set[str]:
     """The cells of a phase, and all that they start from."""
-    found, queue = set(), [name for name, entry in entries.items() if entry["phase"] == phase]
+    found, queue = set(), [name for name, entry in grid.cells.items() if entry.phase == phase]
     while queue:
         name = queue.pop()
         found.add(name)
-        queue += [entries[name]["upstream"]] if entries[name]["upstream"] else []
+        queue += [grid.cells[name].upstream] if grid.cells[name].upstream else []
     return found
 
 
@@ -147,31 +71,6 @@ def default_cores(loaded) -> int:
 
     gpu = encoder.choose_device(loaded.device).type == "cuda"
     return torch.cuda.device_count() if gpu else len(os.sched_getaffinity(0))
-
-
-def stale(folder: Path, entries: dict) -> list[str]:
-    """Cells whose record is of other code or parameters than now."""
-    paths = {name: record_path(folder, name, entry) for name, entry in entries.items()}
-    there = [name for name, path in paths.items() if path.exists()]
-    return [name for name in there if json.loads(paths[name].read_text())["fingerprint"] != entries[name]["fingerprint"]]
-
-
-def outdated(loaded, entries: dict) -> list[str]:
-    """Cells without a current record, cleared of what an earlier attempt left.
-
-    A record that is out of date is set aside as record.old.json, so that Snakemake sees it missing.
-    """
-    for name in stale(loaded.folder, entries):
-        path = record_path(loaded.folder, name, entries[name])
-        path.replace(path.with_name("record.old.json"))
-    todo = []
-    for name, entry in entries.items():
-        path = record_path(loaded.folder, name, entry)
-        if not path.exists():
-            for leftover in ("failed.txt", "running"):
-                path.with_name(leftover).unlink(missing_ok=True)
-            todo.append(name)
-    return todo
 
 
 @contextlib.contextmanager
@@ -211,100 +110,116 @@ def cell_server():
             os.waitpid(pid, 0)
 
 
-def run_cells(loaded, entries: dict, todo: list[str], cores: int, address: str, engine: str) -> None:
-    """Let Snakemake run the cells in `todo`, showing what is done, what runs and the time left."""
-    records = [f"{entries[name]['phase']}/{name}/record.json" for name in todo]
-    command = [sys.executable, "-m", "snakemake", *records, "--snakefile", str(ROOT / "Snakefile"), "--directory", str(loaded.folder)]
+def run_cells(loaded, grid: Plan, todo: list[str], cores: int, address: str, engine: str) -> None:
+    """Let Snakemake run the cells in `todo`, showing what is done, what runs and the time left.
+
+    Raises Problem when Snakemake stopped before any cell.
+    """
+    for name in todo:
+        for leftover in ("failed.txt", "running"):
+            grid.record(name).with_name(leftover).unlink(missing_ok=True)
+    command = [sys.executable, "-m", "snakemake", *(f"{grid.cells[name].phase}/{name}/record.json" for name in todo)]
+    command += ["--snakefile", str(ROOT / "Snakefile"), "--directory", str(loaded.folder)]
     command += ["--cores", str(cores), "--keep-going", "--quiet", "all", "--nolock", "--drop-metadata", "--ignore-incomplete"]
-    command += ["--rerun-triggers", "mtime", "--latency-wait", "5", "--config", f"plan={loaded.folder / 'plan.json'}", *shlex.split(engine)]
-    log = loaded.folder / "snakemake.log"
+    command += ["--rerun-triggers", "mtime", "--latency-wait", "5", "--config", f"study={loaded.name}"]
+    command += shlex.split(engine)
     environment = os.environ | {ADDRESS: address, "PYTHONPATH": str(ROOT)}
     if "--executor" in engine:
         for name in (ADDRESS, "JUPYTER_RUNTIME_DIR"):
             environment.pop(name)  # a cluster's nodes reach neither this machine's server nor its folder for sockets
+    log = loaded.folder / "snakemake.log"
     with open(log, "w") as file:
         process = subprocess.Popen(command, env=environment, stdout=file, stderr=subprocess.STDOUT, start_new_session=True)
         try:
-            watch(loaded.folder, entries, todo, process)
+            watch(grid, todo, process)
         except BaseException:
             os.killpg(process.pid, signal.SIGTERM)
             raise
-    ended = [record_path(loaded.folder, name, entries[name]) for name in todo]
-    if process.returncode and not any(path.exists() or path.with_name("failed.txt").exists() for path in ended):
+    if process.returncode and not any(ended(grid, name) for name in todo):
         tail = " ".join(log.read_text().split()[-40:])
         raise Problem(f"snakemake stopped: {tail} (see {log.relative_to(ROOT)})")
 
 
-def watch(folder: Path, entries: dict, todo: list[str], process) -> None:
+def ended(grid: Plan, name: str) -> bool:
+    """Whether a cell has been run, well or not."""
+    return grid.is_there(name) or grid.record(name).with_name("failed.txt").exists()
+
+
+def watch(grid: Plan, todo: list[str], process) -> None:
     """Follow the records as they appear: a bar on a terminal, a line per finished cell elsewhere."""
     console, started = Console(), time.monotonic()
-    waiting, done = set(todo), 0
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[left]}"), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task, left = bar.add_task("starting", total=len(todo), left=""), ""
+        task, waiting = bar.add_task("starting", total=len(todo), left=""), set(todo)
         while waiting:
-            ended = process.poll() is not None
-            records = {name: record_path(folder, name, entries[name]) for name in sorted(waiting)}
-            for name, record in records.items():
-                if not record.exists() and not record.with_name("failed.txt").exists():
-                    continue
+            gone = process.poll() is not None  # asked first, so that nothing that it did is missed
+            for name in sorted(name for name in waiting if ended(grid, name)):
                 waiting.discard(name)
-                done, spent = done + 1, time.monotonic() - started
-                left = f"about {clock(spent / done * (len(todo) - done))} left"
+                bar.update(task, left=time_left(started, len(todo) - len(waiting), len(todo)))
                 if not console.is_terminal:
-                    print(f"[{done}/{len(todo)}] {clock(spent)} {name}{'' if record.exists() else '  FAILED'}, {left}", flush=True)
-            running = [name for name in waiting if records[name].with_name("running").exists()]
-            bar.update(task, completed=done, description=", ".join(sorted(running)) or "waiting", left=left)
-            if ended:
+                    print(line(grid, name, started, len(todo) - len(waiting), len(todo)), flush=True)
+            running = [name for name in waiting if grid.record(name).with_name("running").exists()]
+            bar.update(task, completed=len(todo) - len(waiting), description=", ".join(sorted(running)) or "waiting")
+            if gone:
                 break
             time.sleep(POLL)
     process.wait()
+
+
+def line(grid: Plan, name: str, started: float, done: int, total: int) -> str:
+    """What is told of a finished cell where there is no terminal."""
+    outcome = "" if grid.is_there(name) else "  FAILED"
+    return f"[{done}/{total}] {clock(time.monotonic() - started)} {name}{outcome}, {time_left(started, done, total)}"
+
+
+def time_left(started: float, done: int, total: int) -> str:
+    """How long the other cells take if they take as long as those that are done."""
+    return f"about {clock((time.monotonic() - started) / done * (total - done))} left"
 
 
 def clock(seconds: float) -> str:
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
-def failure(folder: Path, name: str, entries: dict) -> str:
+def failure(grid: Plan, name: str) -> str:
     """Why a cell has no record, in one line."""
-    path = folder / entries[name]["phase"] / name / "failed.txt"
-    upstream = entries[name]["upstream"]
+    path, upstream = grid.record(name).with_name("failed.txt"), grid.cells[name].upstream
     if path.exists():
         return f"{name}: {path.read_text().strip()} (see {path.with_name('notebook.ipynb').relative_to(ROOT)})"
     return f"{name}: not run, as {upstream} failed" if upstream else f"{name}: not run"
 
 
-def make_report(profile: str, address: str) -> None:
-    """Execute the report's notebook, render it, and note in the plan of a complete study which report is its own.
+def make_report(grid: Plan, address: str) -> str:
+    """Execute the report's notebook, render it, and note in the plan of a complete study which report is its own; returns the headline.
 
     Raises Problem when the notebook fails.
     """
     from xtools import records
     from xtools.report import pages
-    from xtools.run.warm import ask
 
+    profile = grid.folder.name
+    cell, _ = planned(profile, "report")
+    cell.record.unlink(missing_ok=True)
     if ask(address, profile, "report"):
         raise Problem(f"{profile}: the report failed; its notebook is in runs/{profile}/report")
-    cell, _ = planned(profile, "report")
-    folder = ROOT / "runs" / profile
-    page = folder / "report.html"
+    page = grid.folder / "report.html"
     pages.page(cell.folder / "notebook.ipynb", page, f"{profile}: report", code=False)
-    found = json.loads((folder / "plan.json").read_text())
-    if all(record_path(folder, name, entry).exists() for name, entry in found["cells"].items()):
-        records.write_json(folder / "plan.json", found | {"report": page.stat().st_mtime_ns})
+    if not grid.missing():
+        grid.report = page.stat().st_mtime_ns
+        grid.write()
+    return records.read(cell).result.headline
 
 
 def report(profile: str) -> int:
-    """Rebuild the report from the records alone."""
+    """Rebuild the report from the records alone: the current ones, and where there is none, that of the last run."""
     from xtools import study
 
     loaded = study.load(profile)
     with locked(loaded.folder), cell_server() as address:
-        entries = plan(loaded)["cells"]
-        if old := stale(loaded.folder, entries):
-            print(
-                f"{len(old)} of {len(entries)} records are of other code or parameters than now; make study PROFILE={profile} runs them anew"
-            )
-        make_report(profile, address)
+        grid = plan(loaded)
+        link(grid, only_current=True)
+        if old := [name for name in grid.cells if grid.record(name).exists() and not grid.is_there(name)]:
+            print(f"{len(old)} of {len(grid.cells)} records are of other code or parameters; make study PROFILE={profile} runs them anew")
+        make_report(grid, address)
     print(f"report: runs/{profile}/report.html")
     return 0

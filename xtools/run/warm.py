@@ -31,12 +31,11 @@ def preload() -> None:
     import seaborn  # noqa: F401
     from transformers import AutoModelForMaskedLM, AutoTokenizer, XLMRobertaForMaskedLM  # noqa: F401
 
-    from xtools import backbones, cells, features, finetuning, records, scoring, timing, versions  # noqa: F401
+    from xtools import cells, features, finetuning, scoring, tasks, timing  # noqa: F401
     from xtools.report import plots  # noqa: F401
-    from xtools.run import kernels  # noqa: F401
+    from xtools.run import cell, fingerprints  # noqa: F401
 
-    versions.closure("from xtools import features, sources")  # the code is parsed here, not again in every cell
-    versions.entry("")
+    features.code(tasks.get("xnli"))  # the code is parsed here, not again in every cell
 
 
 def serve(address: str) -> None:
@@ -62,16 +61,15 @@ def run(profile: str, name: str) -> int:
 
     With the path of an .ipynb file for a profile, that notebook is executed to the path `name` and nothing is recorded (`make bench`).
     """
-    from xtools import cells
     from xtools.problems import Problem
-    from xtools.run import engine, kernels
+    from xtools.run import cell, kernels, plan
 
     try:
         with own_gpu():
             if profile.endswith(".ipynb"):
                 kernels.execute(Path(profile), {}, Path(name))
             else:
-                cells.execute(*engine.planned(profile, name))
+                cell.execute(*plan.planned(profile, name))
     except Problem as error:
         print(error, file=sys.stderr, flush=True)
         return 2

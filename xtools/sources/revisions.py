@@ -1,0 +1,83 @@
+"""What identifies data without reading its rows: the Hub's commit, or the content of a folder's files; never a time stamp."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import yaml
+
+from xtools import versions
+from xtools.tasks import Hub, Task, get
+
+UNFETCHED = "not fetched"  # in place of a commit that is not known here
+
+
+def of(source, reads: Iterable[tuple[str, str, str]]) -> list[str]:
+    """The identity of the files behind (task, split, language) triples; nothing for the microworld, whose rows are its code."""
+    if source.root == "microworld":
+        return []
+    parts = [(part, part.name(language)) for name, split, language in reads for part in _parts(get(name), split, language)]
+    return sorted({_state(source, part, language) for part, language in parts})
+
+
+def _parts(task: Task, split: str, language: str) -> Iterable[Hub]:
+    """The Hub entries of a split; of `translated`, the task's machine-translated training set."""
+    if split == "translated":
+        return [task.translated] if task.translated and language in task.translated.only else []
+    return task.parts(split, language)
+
+
+def _state(source, part: Hub, language: str) -> str:
+    """A part's place, and what says which data lies there."""
+    config = part.config.format(lang=language)
+    if part.reader == "ccg":
+        return f"ccg {versions.folder_digest(Path(source.ccg)) if source.ccg and Path(source.ccg).is_dir() else UNFETCHED}"
+    if source.root == "hub":
+        return f"{part.repo} {config} {commit(part.repo, part.revision, 'datasets')}"
+    return f"{part.repo} {config} {_content(Path(source.root, part.repo), config)}"
+
+
+def _content(folder: Path, config: str) -> str:
+    """Hash of a configuration's files: its own folder's or itself, with what the README says of it; else all of the data set's."""
+    place = folder / config
+    if place.is_file():
+        return versions.file_digest(place)
+    if not place.is_dir():
+        return versions.folder_digest(folder) if folder.is_dir() else UNFETCHED
+    return versions.digest(versions.folder_digest(place), _described(folder / "README.md", config))
+
+
+def _described(readme: Path, config: str) -> str:
+    """What a README's header says of a configuration; its prose does not count."""
+    if not readme.exists():
+        return ""
+    try:
+        header = yaml.safe_load(readme.read_text().partition("---\n")[2].partition("\n---")[0])
+        return str([entry for entry in header["configs"] if entry["config_name"] == config])
+    except (yaml.YAMLError, KeyError, TypeError):
+        return versions.file_digest(readme)
+
+
+def commit(repo: str, revision: str | None, kind: str) -> str:
+    """The commit that a repository's revision stands for in the Hub's cache; `kind` is datasets or models. No network is asked."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    if revision and len(revision) == 40:
+        return revision
+    path = Path(HF_HUB_CACHE, f"{kind}--{repo.replace('/', '--')}", "refs", revision or "main")
+    return path.read_text().strip() if path.exists() else UNFETCHED
+
+
+def of_translations(source, task: str) -> str:
+    """The content of a task's own translations, where the study names a folder of such."""
+    folder = Path(os.path.expandvars(source.translations), task) if source.translations else None
+    return versions.folder_digest(folder, "*.jsonl") if folder and folder.is_dir() else ""
+
+
+def of_text(source, languages: Iterable[str], reads: Iterable[tuple[str, str, str]]) -> list[str]:
+    """The identity of unlabelled text: of Wikipedia on the Hub, of the rows that a folder's text is taken from, of nothing elsewhere."""
+    if source.root == "hub":
+        from xtools.sources.hub import DUMP, WIKIPEDIA
+
+        return [f"{WIKIPEDIA} {DUMP} {commit(WIKIPEDIA, None, 'datasets')}", *sorted(languages)]
+    return of(source, reads)
