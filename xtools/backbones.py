@@ -11,6 +11,7 @@ import torch
 from xtools import ROOT, encoder, multimodal, pretraining, sources, tasks
 from xtools.encoder import Encoder
 from xtools.problems import Problem
+from xtools.settings import Pretraining
 from xtools.sources import pictures, world
 from xtools.study import Study
 
@@ -62,13 +63,13 @@ def make(study: Study, backbone: str, seed: int, checkpoint: Path | None = None)
         captions, tower = pictures.captions(seed, settings.captions), multimodal.new_tower(made, seed)
     result = pretraining.pretrain(made, documents, settings, seed, checkpoint, captions, tower)
     card = {
-        "world": world.fingerprint() if study.source == "microworld" else None,
+        "world": _world(study),
         "seed": seed,
-        "shape": {"layers": entry.layers, "hidden": entry.hidden, "heads": entry.heads},
+        "shape": _shape(study, backbone),
         "parameters": parameters(made)["all"],
         "documents": len(documents),
         "tokens": result["tokens"],
-        "pretraining": settings.model_dump(exclude_none=True),
+        "pretraining": _pretraining(study, backbone),
         "precision": made.precision,
         "curve": {key: result[key] for key in ("steps", "step", "loss")},
     }
@@ -145,18 +146,66 @@ def publish(study: Study, backbone: str, seed: int) -> str:
     return f"{folder.relative_to(ROOT)}: loss {card['curve']['loss'][-1]:.3f} after {card['tokens']:,} tokens in {card['seconds']} s"
 
 
-def publish_all(study: Study, jobs: int) -> None:
-    """Make every published backbone of a study that is missing or of another world, `jobs` at a time."""
-    todo = []
+def _world(study: Study) -> str | None:
+    return world.fingerprint() if study.source == "microworld" else None
+
+
+def _shape(study: Study, backbone: str) -> dict[str, int]:
+    return study.backbones[backbone].model_dump(include={"layers", "hidden", "heads"})
+
+
+def _pretraining(study: Study, backbone: str) -> dict:
+    """The settings that a backbone is made with; captions are read by one with pictures alone."""
+    unread = set() if study.backbones[backbone].pictures else {"captions"}
+    return study.pretraining.model_dump(exclude_none=True, exclude=unread)
+
+
+def differences(study: Study) -> list[str]:
+    """One line for each published backbone whose card says otherwise than the study: which keys, and both values."""
+    found = {where: _different(study, backbone, card) for backbone, _, where, card in _cards(study) if card}
+    return [f"{where}: {'; '.join(lines)}" for where, lines in found.items() if lines]
+
+
+def _cards(study: Study):
+    """(backbone, seed, its folder in the project's, card or None) of every backbone that has a card or that the study could publish."""
     for seed in study.seeds:
         for backbone, entry in study.backbones.items():
-            if not (entry.layers and entry.load):
-                continue
-            card = ROOT / entry.load.format(seed=seed) / CARD
-            if not card.exists() or json.loads(card.read_text())["world"] != world.fingerprint():
-                todo.append((backbone, seed))
+            where = entry.load.format(seed=seed) if entry.load else ""
+            path = ROOT / where / CARD
+            if where and (entry.layers or path.exists()):
+                yield backbone, seed, where, json.loads(path.read_text()) if path.exists() else None
+
+
+def _different(study: Study, backbone: str, card: dict) -> list[str]:
+    """Where a card and the study differ: in the world, and where the study says how the backbone is made, in shape and pretraining.
+
+    A setting that is younger than the card has its default there, since a new setting's default is what was done before it.
+    """
+    pairs = [("world", card["world"], _world(study))]
+    if study.backbones[backbone].layers:
+        pairs += _pairs("shape", card["shape"], _shape(study, backbone))
+    if study.backbones[backbone].layers and study.pretraining:
+        defaults = {key: field.default for key, field in Pretraining.model_fields.items() if not field.is_required()}
+        pairs += _pairs("pretraining", defaults | card["pretraining"], _pretraining(study, backbone))
+    return [f"{key} is {made} in its card, {asked} in the study" for key, made, asked in pairs if made != asked]
+
+
+def _pairs(part: str, made: dict, asked: dict) -> list[tuple]:
+    """(key, value in the card, value in the study) of every key that either has; None is as good as absent."""
+    return [(f"{part}.{key}", made.get(key), asked.get(key)) for key in dict.fromkeys([*asked, *made])]
+
+
+def publish_all(study: Study, jobs: int) -> None:
+    """Make every published backbone of a study that is missing, or whose card says otherwise than the study, `jobs` at a time.
+
+    Raises Problem when the study does not say how.
+    """
+    makeable = [item for item in _cards(study) if study.backbones[item[0]].layers]
+    todo = [(backbone, seed) for backbone, seed, _, card in makeable if not card or _different(study, backbone, card)]
     if not todo:
-        print("backbones: all there and of this world; nothing to do")
+        print("backbones: all there and as the study has them; nothing to do")
+    if todo and not study.pretraining:
+        raise Problem(f"params/{study.name}.yaml: pretraining: missing, and {len(todo)} backbones are to be made")
     with ProcessPoolExecutor(jobs) as pool:
         for done in as_completed([pool.submit(publish, study, *item) for item in todo]):
             print(done.result(), flush=True)
