@@ -5,6 +5,7 @@ from safetensors import safe_open
 from xtools import encoder as encoders
 from xtools.batching import pad
 from xtools.problems import Problem
+from xtools.settings import Variant
 
 
 def test_pairs_have_xlmr_layout(tokenizer):
@@ -97,3 +98,23 @@ def test_padding_is_masked_under_every_kind_of_attention(tiny, own, other):
     alone = tiny.hidden(ids[1:, :4])
     for made in (tiny, tiny.variant(other)):
         assert torch.allclose(made.hidden(ids)[1:, :4], alone, atol=1e-5)
+
+
+def test_variants_are_read_apart():
+    assert Variant.parse("bf16/sdpa") == Variant("bf16", "sdpa")
+    assert Variant.parse("int8/packed/compiled") == Variant("int8", "packed", compiled=True)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "fp32", "fp16/sdpa", "fp32/flash", "fp32/sdpa/", "fp32/sdpa/fast", "fp32/sdpa/compiled/", "fp32/sdpa\n"]
+)
+def test_a_bad_variant_is_told_by_the_encoder_as_by_the_study(tiny, name):
+    for read in (Variant.parse, tiny.variant):
+        with pytest.raises(ValueError, match=r"not <fp32, bf16 or int8>/<eager, sdpa or packed>"):
+            read(name)
+
+
+def test_a_variant_runs_as_it_says(tiny):
+    made = tiny.variant("bf16/packed")
+    assert (made.precision, made.packed, made.body.config._attn_implementation) == ("bf16", True, "packed")
+    assert not tiny.packed and tiny.precision == "fp32", "the encoder itself stays as it was"
