@@ -6,28 +6,24 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import pyarrow as pa
 import tokenizers
 import transformers
 
-from xtools import versions
-from xtools.tasks import Task, format_of
+from xtools import ROOT, tasks, versions
+from xtools.tasks import Task
 
-FOLDER = versions.ROOT / "runs" / "encoded"
+FOLDER = ROOT / "runs" / "encoded"
 BLOCK = 10_000  # rows encoded at a time: tokens as Python objects take a hundred times the room that they take here
-NUMBERS = pa.list_(pa.int32())
-FIELDS = {  # of every format's features (see xtools.tasks)
-    "ids": pa.list_(NUMBERS),
-    "row": pa.int32(),
-    "label": pa.int32(),
-    "cut": pa.bool_(),
-    "targets": NUMBERS,
-    "offsets": pa.list_(pa.list_(pa.int32(), 2)),
-    "start": pa.int32(),
-    "end": pa.int32(),
+STORED = {  # as what a column of a format's features (see xtools.tasks) is kept
+    int: pa.int32(),
+    bool: pa.bool_(),
+    list[int]: pa.list_(pa.int32()),
+    list[list[int]]: pa.list_(pa.list_(pa.int32())),
+    list[tuple[int, int]]: pa.list_(pa.list_(pa.int32(), 2)),
 }
 
 
@@ -71,15 +67,22 @@ def load(identity: str, rows: Callable[[], list[dict]], tokenizer, task: Task, m
     `identity` tells the rows from any others (`sources.identity`, or `content` of rows that are at hand), and `rows` makes them.
     What else encoding depends on is part of the file's name: the tokenizer, the length, the task, the code and the libraries.
     """
-    code = versions.closure(f"from xtools import sources\nfrom xtools.tasks import {task.format}"), versions.entry(task.name)
     libraries = tokenizers.__version__, transformers.__version__, pa.__version__
-    key = versions.digest(identity, _tokenizer(tokenizer), task.labels, max_length, code, libraries)
+    key = versions.digest(identity, _tokenizer(tokenizer), task.labels, max_length, code(task.name), libraries)
     path = FOLDER / f"{task.name}-{key}.arrow"
     try:
         return Features(path)
     except (FileNotFoundError, pa.ArrowInvalid):  # not there yet, or cut short by a crash
         write(path, rows(), tokenizer, task, max_length)
         return Features(path)
+
+
+@cache
+def code(name: str) -> str:
+    """Hash of the code that makes a task's rows and encodes them."""
+    task = tasks.get(name)
+    entries, form = [("TASKS", name), ("MAKERS", task.world)], tasks.format_of(task).__name__
+    return versions.code("", entries, [(form, "COLUMNS"), (form, "encode"), ("xtools.sources", "rows")])
 
 
 def content(rows: list[dict]) -> str:
@@ -97,11 +100,11 @@ def _tokenizer(tokenizer) -> str:
 
 def write(path: Path, rows: list[dict], tokenizer, task: Task, max_length: int) -> None:
     """Encode rows into a file that is either whole or absent; of cells that write the same one, the last one's stays."""
-    blocks = []
+    form, blocks = tasks.format_of(task), []
+    schema = pa.schema([(name, STORED[kind]) for name, kind in form.COLUMNS.items()], {"rows": str(len(rows))})
     for start in range(0, len(rows), BLOCK):
-        made = format_of(task).encode(rows[start : start + BLOCK], tokenizer, task, max_length)
-        schema = pa.schema([(name, FIELDS[name]) for name in made[0]], {"rows": str(len(rows))})
-        blocks.append(pa.Table.from_pylist([feature | {"row": feature["row"] + start} for feature in made], schema))
+        block = form.encode(rows[start : start + BLOCK], tokenizer, task, max_length)
+        blocks.append(pa.Table.from_pylist([feature | {"row": feature["row"] + start} for feature in block], schema))
     table = pa.concat_tables(blocks).combine_chunks()
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, partial = tempfile.mkstemp(suffix=".partial", dir=path.parent)

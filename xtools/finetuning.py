@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 import torch
 
-from xtools import pretraining, scoring, sources, tasks
+from xtools import pretraining, records, scoring, sources, tasks
 from xtools.batching import collate, length
 from xtools.encoder import Encoder, check_length
 from xtools.settings import Training
@@ -32,7 +32,7 @@ def task_stream(encoder: Encoder, head: torch.nn.Module, task: Task, features: S
         batch = collate([features[i] for i in indices], encoder.tokenizer.pad_token_id)
         return form.loss(head(encoder.hidden(batch["ids"]), batch), batch)
 
-    budget = PART if task.format in ("classification", "choice", "span") and encoder.device.type == "cpu" else None
+    budget = PART if form.LOSS_IS_MEAN and encoder.device.type == "cpu" else None
     return Stream(task.name, [length(f) * len(f["ids"]) for f in features], loss, budget)
 
 
@@ -130,9 +130,14 @@ def score_frame(scores: dict[str, dict]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def result(study: Study, data: dict, scores: dict[str, dict], curve: dict, encoder: Encoder) -> dict:
+def result(study: Study, data: dict, scores: dict[str, dict], curve: dict, encoder: Encoder) -> records.Intermediate:
     """What an intermediate cell's record keeps."""
     subset = [entry for name, (task, _) in data.items() for entry in sources.counts(study.data, task, [])] if study.subset else []
-    examples = {name: features.rows for name, (_, features) in data.items()}
-    how = {"precision": encoder.precision, "attention": encoder.attention}
-    return how | {"dev": scores, "curve": curve, "examples": examples, "subset": subset}
+    return records.Intermediate(
+        dev={name: records.Score.of(found) for name, found in scores.items()},
+        curve=curve,
+        examples={name: features.rows for name, (_, features) in data.items()},
+        precision=encoder.precision,
+        attention=encoder.attention,
+        subset=subset,
+    )

@@ -6,16 +6,16 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from xtools import finetuning, scoring, sources, tasks
+from xtools import finetuning, records, scoring, sources, tasks
 from xtools.encoder import Encoder
 from xtools.settings import Retrieval, Training
 from xtools.study import Study
-from xtools.tasks import Task, format_of
+from xtools.tasks import Searched, Task, format_of
 
 
 @dataclass
 class Model:
-    """An encoder ready for one target: its head and learning curve, both None for retrieval, which trains nothing."""
+    """An encoder ready for one target: its head and learning curve, both None where nothing is trained."""
 
     encoder: Encoder
     task: Task
@@ -50,13 +50,12 @@ def prepare(encoder: Encoder, study: Study, target: str, seed: int, checkpoint: 
 def test_languages(study: Study, task: Task) -> list[str]:
     """The study's languages of a target; in Tatoeba and BUCC the source language is the other side of every pair, so it has no score."""
     languages = study.languages_of(task.name)
-    pairs = task.format == "retrieval" and not task.pooled
-    return [lang for lang in languages if lang != study.source_language] if pairs else languages
+    return [lang for lang in languages if lang != study.source_language] if task.is_bitext else languages
 
 
 def score(model: Model, study: Study, backbone: str) -> tuple[dict, dict, dict]:
     """Scores, predictions and rows per language of the target's test set."""
-    if model.task.format == "retrieval":
+    if model.task.is_searched:
         return _retrieval_scores(model, study, study.retrieval_of(backbone))
     scores, predictions, rows = {}, {}, {}
     for language in test_languages(study, model.task):
@@ -73,13 +72,13 @@ def _retrieval_scores(model: Model, study: Study, settings: Retrieval) -> tuple[
     layer, pooling = (depth, "first") if model.head else (settings.layer or scoring.retrieval_layer(model.encoder), settings.pooling)
     layers = [*range(1, depth + 1)] if settings.sweep and not model.head else [layer]
     queries, candidates = sources.retrieval(study.data, model.task, test_languages(study, model.task), study.evaluation.test)
-    scores, predictions, rows, pool, indexed = {}, {}, {}, None, None
-    for language, found in queries.items():
-        q = scoring.embed(model.encoder, model.task, found, layers, pooling, model.settings.max_length)
+    form, scores, predictions, rows, pool, indexed = format_of(model.task), {}, {}, {}, None, None
+    for language, asked in queries.items():
+        q = scoring.embed(model.encoder, model.task, asked, layers, pooling, model.settings.max_length)
         if candidates[language] is not pool:  # one pool serves all languages
             pool = candidates[language]
             indexed = scoring.embed(model.encoder, model.task, pool, layers, pooling, model.settings.max_length)
-        searched = {n: scoring.retrieve(model.task, found, pool, q[i], indexed[i], language) for i, n in enumerate(layers)}
+        searched = {n: form.retrieve(model.task, asked, pool, q[i], indexed[i], language) for i, n in enumerate(layers)}
         best = searched[layer]
         swept = {"layers": {n: s.scores[model.task.metric] for n, s in searched.items()}} if len(layers) > 1 else {}
         scores[language], predictions[language] = best.scores | {"layer": layer} | swept, best.predictions
@@ -87,7 +86,7 @@ def _retrieval_scores(model: Model, study: Study, settings: Retrieval) -> tuple[
     return scores, predictions, rows
 
 
-def _with_texts(searched: scoring.Searched, pool: list[dict]) -> list[dict]:
+def _with_texts(searched: Searched, pool: list[dict]) -> list[dict]:
     """The queries with the texts of the candidates that are right and of the first one found, for people to read."""
     text = {candidate["id"]: candidate["text"] for candidate in pool}
     pairs = zip(searched.rows, searched.predictions, strict=True)
@@ -108,22 +107,22 @@ def metrics_frame(scores: dict[str, dict]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def result(model: Model, study: Study, scores: dict, dev: dict | None, gap: float | None) -> dict:
+def result(model: Model, study: Study, scores: dict, dev: dict | None, gap: float | None) -> records.Target:
     """What the record keeps: every metric per language, the main metric's mean, the gap, the learning curve, and where the data is a
     subset of the published one."""
     metric = model.task.metric
-    return {
-        "metric": metric,
-        "scores": scores,
-        "score": sum(s[metric] for s in scores.values()) / len(scores),
-        "dev": dev,
-        "gap": gap,
-        "curve": model.curve,
-        "examples": model.examples,
-        "precision": model.encoder.precision,
-        "attention": model.encoder.attention,
-        "subset": sources.counts(study.data, model.task, test_languages(study, model.task)) if study.subset else [],
-    }
+    return records.Target(
+        metric=metric,
+        scores={language: records.Score.of(found) for language, found in scores.items()},
+        score=sum(found[metric] for found in scores.values()) / len(scores),
+        dev=records.Score.of(dev) if dev else None,
+        gap=gap,
+        curve=model.curve,
+        examples=model.examples,
+        precision=model.encoder.precision,
+        attention=model.encoder.attention,
+        subset=sources.counts(study.data, model.task, test_languages(study, model.task)) if study.subset else [],
+    )
 
 
 def timing_features(encoder: Encoder, study: Study) -> dict[str, list[dict]]:

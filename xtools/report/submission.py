@@ -4,20 +4,19 @@
 """
 
 import json
+from functools import partial
 from pathlib import Path
 
 from xtools import sources, tasks
 from xtools.benchmark import BENCHMARKS, averages, task_score
 from xtools.problems import Problem
 from xtools.study import Cell, Study
-from xtools.tasks import Task, retrieval, span, tagging
-
-EXTENSIONS = {"span": "json", "choice": "jsonl", "retrieval": "tsv", "classification": "tsv", "tagging": "tsv"}
+from xtools.tasks import Task, format_of
 
 
 def file_name(task: Task, language: str) -> str:
-    """Where a task's predictions in a language stand below a submission's folder; XTREME-R's own retrieval tasks are JSON."""
-    return f"{task.name}/test-{language}.{'json' if task.pooled else EXTENSIONS[task.format]}"
+    """Where a task's predictions in a language stand below a submission's folder."""
+    return f"{task.name}/test-{language}.{format_of(task).extension(task)}"
 
 
 # ---------------------------------------------------------------- writing
@@ -45,31 +44,8 @@ def write(study: Study) -> list[Path]:
 def content(study: Study, cell: Cell, language: str, predictions: list) -> str:
     """A prediction file's text from [id, prediction] pairs."""
     task = tasks.get(cell.target)
-    if task.format == "span" or task.pooled:
-        return json.dumps(dict(predictions), ensure_ascii=False, indent=1) + "\n"
-    if task.format == "choice":
-        return "".join(json.dumps({"label": label}) + "\n" for _, label in predictions)
-    if task.format == "tagging":
-        pieces = [piece for _, row in predictions for piece in row]
-        return "\n".join("".join(f"{task.labels[tag]}\n" for tag in piece) for piece in pieces)
-    if task.name == "bucc2018":
-        pairs = [(_number(query, language), _number(found[0], "en")) for query, found in predictions if found]
-        return "".join(f"{a}\t{b}\n" for a, b in pairs)
-    if task.name == "tatoeba":
-        return "".join(f"{found[0]}\n" for _, found in _by_english(study, task, language, predictions))
-    names = task.labels if task.name != "pawsx" else ("0", "1")
-    return "".join(f"{names[label]}\n" for _, label in predictions)
-
-
-def _number(identity: str, language: str) -> str:
-    """BUCC's own id of a sentence, from its number."""
-    return f"{language}-{int(identity.rpartition('-')[2]):09d}"
-
-
-def _by_english(study: Study, task: Task, language: str, predictions: list) -> list:
-    """Tatoeba's predictions in the order of the sorted English sentences, as XTREME hands them out so that order tells nothing."""
-    text = {row["id"]: row["text"] for row in sources.rows(study.data, task, "test", language, study.evaluation.test)}
-    return sorted(predictions, key=lambda pair: text[pair[0]])
+    rows = partial(sources.rows, study.data, task, "test", language, study.evaluation.test)
+    return format_of(task).file_text(predictions, task, language, rows)
 
 
 # ---------------------------------------------------------------- scoring
@@ -98,71 +74,9 @@ def _score_file(task: Task, language: str, predicted: Path, gold: Path) -> dict[
         if not path.exists():
             raise Problem(f"{path}: not there; a benchmark's task is scored in all its languages")
     try:
-        return SCORERS[task.format](task, language, predicted, gold)
+        return format_of(task).score_files(predicted, gold, task, language)
     except (ValueError, KeyError, TypeError) as error:
         raise Problem(f"{predicted}: does not fit {gold}: {' '.join(str(error).split())}") from error
-
-
-def _lines(path: Path) -> list[str]:
-    with open(path) as file:  # not splitlines, which also splits at separators inside a line
-        return [line.strip() for line in file]
-
-
-def _accuracy(predicted: list, gold: list) -> dict[str, float]:
-    if len(predicted) != len(gold):
-        raise ValueError(f"{len(predicted)} predictions for {len(gold)} examples")
-    return {"accuracy": 100 * sum(p == g for p, g in zip(predicted, gold, strict=True)) / len(gold)}
-
-
-def _classes(task: Task, language: str, predicted: Path, gold: Path) -> dict[str, float]:
-    return _accuracy(_lines(predicted), _lines(gold))
-
-
-def _choices(task: Task, language: str, predicted: Path, gold: Path) -> dict[str, float]:
-    return _accuracy(*([json.loads(line)["label"] for line in path.read_text().splitlines()] for path in (predicted, gold)))
-
-
-def _sequences(path: Path) -> list[list[str]]:
-    """Tags, one a line, sequences parted by empty lines."""
-    found = [[]]
-    for line in _lines(path):
-        if line:
-            found[-1].append(line)
-        else:
-            found.append([])
-    return found if found[-1] else found[:-1]
-
-
-def _tags(task: Task, language: str, predicted: Path, gold: Path) -> dict[str, float]:
-    p, g = _sequences(predicted), _sequences(gold)
-    if [*map(len, p)] != [*map(len, g)]:
-        raise ValueError(f"{len(p)} sequences of {sum(map(len, p))} tags for {len(g)} of {sum(map(len, g))}")
-    return {"f1": tagging.chunk_f1(g, p), "accuracy": tagging.accuracy(g, p)}
-
-
-def _answers(task: Task, language: str, predicted: Path, gold: Path) -> dict[str, float]:
-    """A question without prediction scores 0."""
-    answers, articles = json.loads(predicted.read_text()), json.loads(gold.read_text())
-    articles = articles["data"] if isinstance(articles, dict) else articles
-    questions = [qa for article in articles for paragraph in article["paragraphs"] for qa in paragraph["qas"]]
-    rows = [{"answers": {"text": [answer["text"] for answer in qa["answers"]]}} for qa in questions if qa["id"] in answers]
-    scores = span.score([answers[qa["id"]] for qa in questions if qa["id"] in answers], rows, task, language) if rows else {}
-    return {metric: scores.get(metric, 0.0) * len(rows) / len(questions) for metric in ("f1", "exact", "f1_exact")}
-
-
-def _retrieved(task: Task, language: str, predicted: Path, gold: Path) -> dict[str, float]:
-    if task.metric == "f1":
-        return {
-            "f1": 100 * retrieval.pair_f1(*(set(map(tuple, (line.split("\t") for line in _lines(path)))) for path in (predicted, gold)))
-        }
-    if not task.pooled:
-        return _accuracy(_lines(predicted), _lines(gold))
-    found, right = json.loads(predicted.read_text()), json.loads(gold.read_text())
-    rows = [{"gold": [answer.strip() for answer in answers]} for answers in right.values()]
-    return retrieval.score([found.get(question, []) for question in right], rows, task, language)
-
-
-SCORERS = {"classification": _classes, "choice": _choices, "tagging": _tags, "span": _answers, "retrieval": _retrieved}
 
 
 def table(scored: dict) -> str:

@@ -38,7 +38,7 @@ def point(study: Study, backbone: str, target: str, examples: int) -> dict:
 
 def run(study: Study, jobs: int) -> None:
     """Sweep every trained target of the study on every backbone; print the table and write it to results/calibration.csv."""
-    trained = [t for t in study.targets if tasks.get(t).format != "retrieval" and not study.serves(t)]
+    trained = [t for t in study.targets if not tasks.get(t).is_searched and not study.serves(t)]
     points = [
         (backbone, target, round(factor * study.target.for_task(target).examples))
         for backbone in study.backbones

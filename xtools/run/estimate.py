@@ -13,7 +13,7 @@ from xtools import encoder, records, sources, targets, tasks, timing
 from xtools.problems import Problem, nearest
 from xtools.settings import Backbone, Training
 from xtools.study import Recipe, Study
-from xtools.tasks import Task, format_of, retrieval
+from xtools.tasks import Task, format_of
 
 SAMPLE = 100  # rows of a task that are encoded to see how long they are
 UNSTATED = 1_000  # rows of a split whose published size is not known
@@ -130,12 +130,12 @@ def _training(study: Study, task: Task, config, notes) -> float:
 
 def _scoring(study: Study, task: Task, config, notes) -> float:
     width, total = study.target.for_task(task.name).max_length, 0.0
-    for split in ("test", "candidates") if task.format == "retrieval" else ("test",):
+    for split in task.test_splits:
         each = _per_example(study, task, split, width, config, notes)
         languages = targets.test_languages(study, task)
-        single = split == "candidates" and task.pooled and "{lang}" not in task.parts(split)[0].config
+        languages = task.candidate_languages(languages) if split == "candidates" else languages
         cap = study.evaluation.test if split == "test" or study.source == "microworld" else None
-        total += each * sum(_size(study, task, split, lang, cap, notes) for lang in (languages[:1] if single else languages))
+        total += each * sum(_size(study, task, split, lang, cap, notes) for lang in languages)
     return total
 
 
@@ -143,9 +143,7 @@ def _size(study: Study, task: Task, split: str, language: str, cap: int | None, 
     """How many examples a split gives: the cap of the parameters or the published size, whichever is less."""
     if study.source == "microworld":
         return cap or 0
-    known = [part.expected(language) for part in task.parts(split, language)] if split in task.hub else [0]
-    if task.name == "bucc2018":  # its one row holds whole corpora
-        known = [retrieval.BUCC_ENGLISH[language]]
+    known = [part.size(language) for part in task.parts(split, language)] if split in task.hub else [0]
     if None in known:
         notes.add(f"{task.name} {split}")
     n = sum(UNSTATED if size is None else size for size in known)
@@ -157,8 +155,8 @@ def _per_example(study: Study, task: Task, split: str, width: int, config, notes
     lengths = _lengths(study, task.name, split, width)
     if lengths is None:
         notes.add(LENGTHS)
-        return timing.flops(config, width) * {"choice": 4}.get(task.format, 1)
-    return sum(timing.flops(config, n) for found in lengths for n in found) / len(lengths)
+        return timing.flops(config, width) * format_of(task).SEQUENCES
+    return sum(timing.flops(config, n) for row in lengths for n in row) / len(lengths)
 
 
 _sampled: dict[tuple, list | None] = {}
@@ -178,10 +176,10 @@ def _lengths(study: Study, name: str, split: str, width: int) -> list[list[int]]
                 rows = sources.rows(study.data, sources.complete(study.data, task), split, language, SAMPLE)
             except Problem:
                 return None
-            found = [[] for _ in rows]
+            lengths = [[] for _ in rows]
             for feature in format_of(task).encode(rows, words, sources.complete(study.data, task), width):
-                found[feature["row"]] += [len(ids) for ids in feature["ids"]]
-            _sampled[key] = found
+                lengths[feature["row"]] += [len(ids) for ids in feature["ids"]]
+            _sampled[key] = lengths
     return _sampled[key]
 
 
@@ -191,14 +189,9 @@ def downloads(study: Study) -> list[str]:
     lines = [f"download: encoder {name}, about {size(4 * parameters(config_of(e, study)))}" for name, e in hubs.items()]
     if study.source == "hub":
         names = [*study.intermediate_tasks, *(stage for target in study.targets for stage in (*study.stages(target), target))]
-        repos = {part.repo for name in names for part in all_parts(tasks.get(name)) if part.reader != "ccg"}
+        repos = {part.repo for name in names for part in tasks.get(name).all_parts() if not part.licensed}
         lines.append(f"download: {len(repos)} data sets ({', '.join(sorted(repos))}); their sizes are told by make fetch")
     return lines or ["download: nothing"]
-
-
-def all_parts(task: Task) -> list:
-    """Every Hub entry of a task."""
-    return [part for split in task.hub.values() for part in (split if isinstance(split, tuple) else (split,))]
 
 
 def parameters(config) -> int:

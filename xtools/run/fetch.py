@@ -23,8 +23,7 @@ def wanted(study: Study) -> list[tuple]:
         found += [(stage, "train", study.source_language) for stage in study.stages(target) if tasks.get(stage).is_trained]
         task = tasks.get(target)
         found += [(target, "dev", study.source_language)] if "dev" in task.hub and study.source_language in task.languages else []
-        splits = [split for split in ("test", "candidates") if split in task.hub]
-        found += [(target, split, language) for split in splits for language in targets.test_languages(study, task)]
+        found += [(target, split, language) for split in task.test_splits for language in targets.test_languages(study, task)]
     return list(dict.fromkeys(found))
 
 

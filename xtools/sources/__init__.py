@@ -2,27 +2,13 @@
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from xtools.problems import Problem
-from xtools.sources import microworld, world, world_examples
-from xtools.tasks import Task
-
-
-@dataclass(frozen=True)
-class Source:
-    """`root` is microworld, hub, or a folder in the Hub's layout.
-
-    `subset` allows splits whose row count is not the published one; `ccg` and `translations` are the folders of data that no hub serves;
-    `noise` is the word-error rate of machine translation in the microworld.
-    """
-
-    root: str
-    subset: bool = False
-    ccg: str | None = None
-    translations: str | None = None
-    noise: float = 0.1
+from xtools.sources import ccg, microworld, world, world_examples
+from xtools.sources.source import Source, texts  # noqa: F401  (for others to import from here)
+from xtools.tasks import Task, format_of
 
 
 def rows(source: Source, task: Task, split: str, language: str, n: int | None = None) -> list[dict]:
@@ -30,14 +16,14 @@ def rows(source: Source, task: Task, split: str, language: str, n: int | None = 
 
     Raises Problem when the split cannot be had, is empty, or holds a label outside its range.
     """
-    found = read(source, task, split, language, n)
-    check(found, task, f"{task.name} {split} {language}")
-    return found
+    read_rows = read(source, task, split, language, n)
+    check(read_rows, task, f"{task.name} {split} {language}")
+    return read_rows
 
 
 def read(source: Source, task: Task, split: str, language: str, n: int | None = None) -> list[dict]:
     """As `rows`, for their text alone: labels are not checked."""
-    if source.root != "microworld":
+    if not source.is_generated:
         from xtools.sources import hub
 
         return hub.rows(source, task, split, language, n)
@@ -50,7 +36,7 @@ def read(source: Source, task: Task, split: str, language: str, n: int | None = 
 def identity(source: Source, task: Task, split: str, language: str, n: int | None) -> str:
     """What tells the rows of `rows` from any others, as far as the code does not say it, without making them: which rows, of which files."""
     files = None
-    if source.root != "microworld":
+    if not source.is_generated:
         from xtools.sources import hub
 
         files = hub.identity(source, task, split, language)
@@ -63,45 +49,57 @@ def translated(source: Source, task: Task, language: str, n: int | None) -> list
     In the microworld: exact translations in which a share `noise` of the words is another one. Elsewhere: the task's translated set on
     the Hub where there is one, else <translations>/<task>/<language>.jsonl with canonical rows. Raises Problem when there is neither.
     """
-    if source.root == "microworld":
+    if source.is_generated:
         return microworld.translated(task.world, language, n, source.noise)
     from xtools.sources import hub
 
-    found = hub.translated(source, task, language, n)
-    check(found, task, f"{task.name} translated into {language}")
-    return found
+    translations = hub.translated(source, task, language, n)
+    check(translations, task, f"{task.name} translated into {language}")
+    return translations
 
 
 def retrieval(source: Source, task: Task, languages: list[str], n: int | None) -> tuple[dict[str, list[dict]], dict[str, list[dict]]]:
-    """Queries and candidates of a retrieval target, each per language; a pool of all languages is the same list under each of them.
+    """Queries and candidates of a target that is searched, each per language; a pool of all languages is the same list under each of them.
 
-    `n` caps the queries alone: a search among fewer candidates is another task, and mining needs both corpora whole. The microworld
+    `n` caps the queries alone, and those of some formats not at all: a search among fewer candidates is another task. The microworld
     makes the candidates of its `n` queries.
     """
-    made = source.root == "microworld"
-    queries = {language: rows(source, task, "test", language, n if made or task.metric != "f1" else None) for language in languages}
-    cap = n if made else None
+    cap = n if source.is_generated or format_of(task).CAPS_QUERIES else None
+    queries = {language: _queries(source, task, language, cap) for language in languages}
+    cap = n if source.is_generated else None
     if not task.pooled:
         return queries, {language: rows(source, task, "candidates", language, cap) for language in languages}
-    pool = []
-    for language in languages if "{lang}" in task.parts("candidates")[0].config else languages[:1]:
-        found = read(source, task, "candidates", language, cap)
-        # One question's candidates in different languages have one id, so the language goes before it.
-        pool += [row | {"id": f"{language}:{row['id']}" if "answers" in row else row["id"]} for row in found]
+    pool = [row for language in task.candidate_languages(languages) for row in _candidates(source, task, language, cap)]
+    return _answered(queries, pool), dict.fromkeys(languages, pool)
+
+
+def _queries(source: Source, task: Task, language: str, n: int | None) -> list[dict]:
+    """Queries with their gold; one that names none is answered by the candidate with its id, as Tatoeba's are."""
+    return [{"gold": [row["id"]]} | row for row in rows(source, task, "test", language, n)]
+
+
+def _candidates(source: Source, task: Task, language: str, n: int | None) -> list[dict]:
+    """A language's share of a pool; one question's candidates in different languages have one id, so the language goes before it."""
+    candidates = read(source, task, "candidates", language, n)
+    return [row | {"id": f"{language}:{row['id']}"} if "answers" in row else row for row in candidates]
+
+
+def _answered(queries: dict[str, list[dict]], pool: list[dict]) -> dict[str, list[dict]]:
+    """The queries with the candidates that say they answer them as gold, those without one left out; where no candidate says, as they are."""
     answers: dict[str, list[str]] = {}
     for candidate in pool:
         for question in candidate.get("answers", ()):
             answers.setdefault(question, []).append(candidate["id"])
-    if answers:
-        queries = {k: [q | {"gold": answers[q["id"]]} for q in found if q["id"] in answers] for k, found in queries.items()}
-    return queries, dict.fromkeys(languages, pool)
+    if not answers:
+        return queries
+    return {lang: [row | {"gold": answers[row["id"]]} for row in asked if row["id"] in answers] for lang, asked in queries.items()}
 
 
-def check(found: list[dict], task: Task, where: str) -> None:
+def check(checked: list[dict], task: Task, where: str) -> None:
     """Raises Problem for an empty split or a label that the task does not have."""
-    if not found:
+    if not checked:
         raise Problem(f"{where}: no rows; is the split empty or cut short?")
-    for row in found:
+    for row in checked:
         if "label" in row:
             choices = len(row["choices"]) if "choices" in row else len(task.labels)
             if not 0 <= row["label"] < choices:
@@ -112,18 +110,17 @@ def check(found: list[dict], task: Task, where: str) -> None:
 
 def complete(source: Source, task: Task) -> Task:
     """The task with its labels, which the source says where the task's entry does not (CCG supertags)."""
-    if task.format != "tagging" or task.labels:
+    if task.labels:
         return task
-    if source.root == "microworld":
-        return replace(task, labels=world_examples.supertag_names())
-    from xtools.sources import ccg
-
-    return replace(task, labels=ccg.labels(source))
+    if source.is_generated:
+        names = world_examples.LABELS.get(task.world)
+        return replace(task, labels=names()) if names else task
+    return replace(task, labels=ccg.labels(source)) if any(part.licensed for part in task.all_parts()) else task
 
 
 def counts(source: Source, task: Task, languages: list[str]) -> list[dict]:
     """Per split, part and language of a task's data: rows there and rows of the published split; only where the two differ."""
-    if source.root == "microworld":
+    if source.is_generated:
         return []
     from xtools.sources import hub
 
@@ -141,12 +138,12 @@ def at_hand(source: Source, task: Task, split: str, language: str) -> bool:
 
 def revision(source: Source, tasks: list[Task]) -> str:
     """What identifies the data of some tasks: the world's fingerprint, or a hash of the folder's files, or the Hub's ids."""
-    if source.root == "microworld":
+    if source.is_generated:
         return world.fingerprint()
-    entries = {part for task in tasks for split in task.hub.values() for part in (split if isinstance(split, tuple) else (split,))}
-    repos = sorted({part.repo for part in entries if part.reader != "ccg"})
+    entries = {part for task in tasks for part in task.all_parts()}
+    repos = sorted({part.repo for part in entries if not part.licensed})
     files = [] if source.root == "hub" else [path for repo in repos for path in Path(source.root, repo).rglob("*")]
-    if source.ccg and any(part.reader == "ccg" for part in entries):
+    if source.ccg and any(part.licensed for part in entries):
         files += [path for pattern in ("*.tsv", "tags_to_id.json", "**/wsj_*.auto") for path in Path(source.ccg).glob(pattern)]
     digest = hashlib.sha256(" ".join(sorted(f"{part.repo} {part.revision}" for part in entries)).encode())
     for path in sorted(path for path in files if path.is_file()):
@@ -156,15 +153,8 @@ def revision(source: Source, tasks: list[Task]) -> str:
 
 def unlabelled(source: Source, tasks: list[Task], languages: dict[str, list[str]], n: int, seed: int) -> list:
     """At most `n` documents for masked-LM training: the microworld's corpus, the Hub's Wikipedia, or a folder's training rows' text."""
-    if source.root == "microworld":
+    if source.is_generated:
         return world.corpus(seed, n)
     from xtools.sources import hub
 
     return hub.unlabelled(source, tasks, languages, n, seed)
-
-
-def texts(row: dict) -> list[str]:
-    """The running text in a canonical row, the longest piece of evidence first."""
-    found = [row[key] for key in ("context", "text_a", "text", "text_b", "question", "positive") if key in row]
-    found += row.get("choices", [])
-    return found + ([" ".join(row["words"])] if "words" in row else [])

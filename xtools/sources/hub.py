@@ -11,7 +11,8 @@ import datasets
 import huggingface_hub
 
 from xtools.problems import Problem
-from xtools.sources import Source, ccg, texts
+from xtools.sources import ccg
+from xtools.sources.source import Source, texts
 from xtools.tasks import Hub, Task
 
 datasets.disable_progress_bars()
@@ -28,14 +29,14 @@ def table(source: Source, part: Hub, language: str):
 
     Raises Problem, with what to do, when it is not there, cannot be read, or has another number of rows than the published split.
     """
-    found = READERS[part.reader](source, part, language)
+    there = READERS[part.reader](source, part, language)
     expected = part.expected(language)
-    if expected not in (None, len(found)) and not source.subset:
+    if expected not in (None, len(there)) and not source.subset:
         raise Problem(
-            f"{_where(part, language)}: {len(found):,} rows where the published split has {expected:,}; another version or an "
+            f"{_where(part, language)}: {len(there):,} rows where the published split has {expected:,}; another version or an "
             "incomplete copy? Set subset: true in the study to use it all the same"
         )
-    return found
+    return there
 
 
 def _where(part: Hub, language: str) -> str:
@@ -133,12 +134,12 @@ def _archive(source: Source, part: Hub, language: str) -> list[dict]:
     if not file.exists():
         raise Problem(f"{part.repo}: {part.config}: not there")
     try:
-        found = _member(file, part.split, file.stat().st_mtime_ns)
+        lines = _member(file, part.split, file.stat().st_mtime_ns)
     except (tarfile.TarError, EOFError, ValueError) as error:
         raise Problem(f"{part.repo} ({part.config}): a file is damaged or cut short ({_line(error)}); fetch it again") from error
-    if found is None:
+    if lines is None:
         raise Problem(f"{part.repo} ({part.config}): holds no {part.split}")
-    return found
+    return lines
 
 
 @lru_cache(maxsize=2)
@@ -163,14 +164,14 @@ READERS = {"dataset": _dataset, "json": _json, "archive": _archive, "ccg": _ccg}
 
 def rows(source: Source, task: Task, split: str, language: str, n: int | None) -> list[dict]:
     """The first `n` canonical rows of a split; a row that the task's entry drops (hidden label, empty) is not counted."""
-    found, start = [], 0
+    canonical, start = [], 0
     for part in parts(source, task, split, language):
         there = table(source, part, language)
-        found += _canonical(there, part, task, language, None if n is None else n - len(found), start)
+        canonical += _canonical(there, part, task, language, None if n is None else n - len(canonical), start)
         start += len(there)  # rows without an id of their own are numbered through all parts
-        if n is not None and len(found) >= n:
+        if n is not None and len(canonical) >= n:
             break
-    return found
+    return canonical
 
 
 def identity(source: Source, task: Task, split: str, language: str) -> list:
@@ -192,26 +193,29 @@ def parts(source: Source, task: Task, split: str, language: str) -> list[Hub]:
     return there or found
 
 
-def _canonical(found, part: Hub, task: Task, language: str, n: int | None, start: int = 0) -> list[dict]:
+def _canonical(raw, part: Hub, task: Task, language: str, n: int | None, start: int = 0) -> list[dict]:
+    """At most `n` canonical rows of raw ones; those without an id of their own are numbered from `start` on."""
     rows, i = [], 0
     if n == 0:
         return rows
     try:
-        for i, row in enumerate(found):
+        for i, row in enumerate(raw):
             if part.keep and not part.keep(row, part.name(language)):
                 continue
-            made = part.row(row)
-            for canonical in made if isinstance(made, list) else [made]:
-                if canonical is not None:
-                    rows.append({"id": str(row.get("id", start + i))} | canonical)
+            rows += [{"id": str(row.get("id", start + i))} | canonical for canonical in _several(part.row(row))]
             if n is not None and len(rows) >= n:
                 break
     except (KeyError, IndexError, TypeError, ValueError) as error:
-        columns = ", ".join(found[0])
+        columns = ", ".join(raw[0])
         raise Problem(f"{_where(part, language)}: row {i} does not fit {task.name}: {_line(error)} (columns: {columns})") from error
-    rows = rows[:n] if n is not None else rows
-    # Tatoeba's row numbers are its only ids, and say which candidate is right.
-    return [row if "gold" in row or task.format != "retrieval" else row | {"gold": [row["id"]]} for row in rows]
+    return rows if n is None else rows[:n]
+
+
+def _several(canonical: dict | list[dict] | None) -> list[dict]:
+    """The canonical rows that an entry makes of a row: none, one or several."""
+    if canonical is None:
+        return []
+    return canonical if isinstance(canonical, list) else [canonical]
 
 
 def translated(source: Source, task: Task, language: str, n: int | None) -> list[dict]:
@@ -231,7 +235,7 @@ def counts(source: Source, task: Task, languages: list[str]) -> list[dict]:
     """See `xtools.sources.counts`."""
     found = []
     for split in task.hub:
-        for language in languages if split in ("test", "candidates") else ["en"]:
+        for language in languages if split in task.test_splits else ["en"]:
             entries = task.parts(split, language)
             for part in entries:
                 n = len(table(source, part, language)) if len(entries) == 1 or has(source, part, language) else 0
@@ -255,7 +259,7 @@ def unlabelled(source: Source, tasks: list[Task], languages: dict[str, list[str]
     else:
         for task in tasks:
             splits = [("train", "en")] if task.is_trained else []
-            if "dev" in task.hub and task.is_target and any("{lang}" in part.config for part in task.parts("dev", "en")):
+            if "dev" in task.hub and task.is_target and any(part.per_language for part in task.parts("dev", "en")):
                 splits += [("dev", lang) for lang in languages.get(task.name, []) if has_all(source, task, "dev", lang)]
             for split, language in splits:
                 documents |= {text for row in rows(source, task, split, language, None) for text in texts(row)}

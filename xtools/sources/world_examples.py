@@ -302,3 +302,4 @@ MAKERS = {
     "qa_sparse": qa_sparse, "qa_unanswerable": qa_unanswerable, "continuation": continuation, "causes": causes, "social": social,
     "usual_place": usual_place, "usual_object": usual_object, "pos": pos, "ner": ner, "supertags": supertags,
 }  # fmt: skip
+LABELS = {"supertags": supertag_names}  # of the makers whose labels no task's entry says

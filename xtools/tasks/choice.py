@@ -1,8 +1,17 @@
 """Multiple choice: each choice is scored with the context; accuracy."""
 
+import json
+from collections.abc import Callable
+from pathlib import Path
+
 import torch
 
-from xtools.tasks import Hub, Task, classification
+from xtools.tasks import classification
+from xtools.tasks.entry import Hub, Task
+from xtools.tasks.files import accuracy
+
+COLUMNS = {"ids": list[list[int]], "row": int, "label": int, "cut": bool}
+LOSS_IS_MEAN = True
 
 
 def encode(rows: list[dict], tokenizer, task: Task, max_length: int) -> list[dict]:
@@ -39,6 +48,40 @@ class Head(classification.Head):
 
 # Once there is a logit per choice, choosing is classifying.
 loss, decode, assemble, score = classification.loss, classification.decode, classification.assemble, classification.score
+
+
+# ---------------------------------------------------------------- for people and files
+
+
+SEQUENCES = 4  # as HellaSwag's and Cosmos QA's examples have
+
+
+def gold_text(row: dict, task: Task) -> str:
+    return row["choices"][row["label"]]
+
+
+def prediction_text(prediction: int, row: dict, task: Task) -> str:
+    return row["choices"][prediction]
+
+
+def extension(task: Task) -> str:
+    return "jsonl"
+
+
+def file_text(pairs: list, task: Task, language: str, rows: Callable[[], list[dict]]) -> str:
+    """The number of the chosen one a line, as JSON."""
+    return "".join(json.dumps({"label": label}) + "\n" for _, label in pairs)
+
+
+def score_files(predicted: Path, gold: Path, task: Task, language: str) -> dict[str, float]:
+    return accuracy(_labels(predicted), _labels(gold))
+
+
+def _labels(path: Path) -> list[int]:
+    return [json.loads(line)["label"] for line in path.read_text().splitlines()]
+
+
+# ---------------------------------------------------------------- tasks
 
 
 def _hellaswag(row: dict) -> dict | None:

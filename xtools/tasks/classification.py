@@ -1,9 +1,16 @@
 """Classification of one text or a pair: accuracy."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import torch
 
 from xtools.batching import moved
-from xtools.tasks import Hub, Task
+from xtools.tasks.entry import Hub, Task
+from xtools.tasks.files import accuracy, lines
+
+COLUMNS = {"ids": list[list[int]], "row": int, "label": int, "cut": bool}
+LOSS_IS_MEAN = True
 
 
 def encode(rows: list[dict], tokenizer, task: Task, max_length: int) -> list[dict]:
@@ -53,6 +60,37 @@ def score(predictions: list[int], rows: list[dict], task: Task, language: str) -
     return {"accuracy": 100 * sum(p == r["label"] for p, r in zip(predictions, rows, strict=True)) / len(rows)}
 
 
+# ---------------------------------------------------------------- for people and files
+
+
+SEQUENCES = 1
+
+
+def gold_text(row: dict, task: Task) -> str:
+    return task.labels[row["label"]]
+
+
+def prediction_text(prediction: int, row: dict, task: Task) -> str:
+    return task.labels[prediction]
+
+
+def extension(task: Task) -> str:
+    return "tsv"
+
+
+def file_text(pairs: list, task: Task, language: str, rows: Callable[[], list[dict]]) -> str:
+    """A label's name a line."""
+    names = task.file_labels or task.labels
+    return "".join(f"{names[label]}\n" for _, label in pairs)
+
+
+def score_files(predicted: Path, gold: Path, task: Task, language: str) -> dict[str, float]:
+    return accuracy(lines(predicted), lines(gold))
+
+
+# ---------------------------------------------------------------- tasks
+
+
 NLI = ("entailment", "neutral", "contradiction")
 
 
@@ -65,11 +103,11 @@ def _nli(row: dict) -> dict | None:
 def _pair(a: str, b: str):
     """A row maker for two columns of text; a row whose label is hidden (-1) is dropped."""
 
-    def row(found: dict) -> dict | None:
-        label = int(found["label"])  # google/xtreme has labels as text
-        return {"text_a": found[a].strip(), "text_b": found[b].strip(), "label": label} if label >= 0 else None
+    def canonical(row: dict) -> dict | None:
+        label = int(row["label"])  # google/xtreme has labels as text
+        return {"text_a": row[a].strip(), "text_b": row[b].strip(), "label": label} if label >= 0 else None
 
-    return row
+    return canonical
 
 
 MNLI_ROWS, SNLI_ROWS, ANLI_ROWS = 392_702, 550_152, {"r1": 16_946, "r2": 45_460, "r3": 100_459}
@@ -145,6 +183,7 @@ TASKS = [
             "test": Hub(PAWSX, "{lang}", "test", _pair("sentence1", "sentence2"), rows=2_000),
         },
         labels=("different", "paraphrase"),
+        file_labels=("0", "1"),
         languages=PAWSX_LANGUAGES,
         chance=50.0,
     ),

@@ -1,22 +1,26 @@
 """Retrieval: nearest neighbours between sentence vectors, of a plain encoder or of one trained as a dual encoder.
 
 Queries are a test set's rows, in each language; candidates are what they search. A task's metric says how it is scored: accuracy of the
-nearest candidate, F1 of mined pairs, mean average precision or reciprocal rank of the first 20.
+nearest candidate, mean average precision or reciprocal rank of the first 20.
 """
 
-import math
+import json
 import re
+from collections.abc import Callable
+from pathlib import Path
 
 import faiss
 import numpy as np
 import torch
 
-from xtools.tasks import Hub, Task
+from xtools.tasks.entry import Hub, Searched, Task
+from xtools.tasks.files import accuracy, lines
 
+COLUMNS = {"ids": list[list[int]], "row": int, "cut": bool}
+LOSS_IS_MEAN = False  # each query's loss hangs on all of the batch's positives
+CAPS_QUERIES = True
 K = 20  # candidates kept per query: XTREME-R's retrieval metrics look no further
-NEIGHBOURS = 4  # of the margin score (Artetxe and Schwenk 2019; XTREME's setting)
 BLOCK = 65_536  # candidates searched at a time
-HELD_OUT = 5  # every so-manieth query of a mining task tunes the threshold and is not scored
 
 
 def encode(rows: list[dict], tokenizer, task: Task, max_length: int) -> list[dict]:
@@ -54,8 +58,8 @@ def search(queries: np.ndarray, index: np.ndarray, k: int = K) -> tuple[np.ndarr
     best = faiss.ResultHeap(len(queries), min(k, len(index)), keep_max=True)
     for start in range(0, len(index), BLOCK):  # a normalised copy of all of a large index would not fit beside it
         block = _unit(index[start : start + BLOCK])
-        cosines, found = faiss.knn(queries, block, min(k, len(block)), metric=faiss.METRIC_INNER_PRODUCT)
-        best.add_result(cosines, found + start)
+        cosines, places = faiss.knn(queries, block, min(k, len(block)), metric=faiss.METRIC_INNER_PRODUCT)
+        best.add_result(cosines, places + start)
     best.finalize()
     return best.D, best.I
 
@@ -65,48 +69,6 @@ def _unit(x: np.ndarray) -> np.ndarray:
     x = np.array(x, dtype=np.float32, order="C")
     faiss.normalize_L2(x)
     return x
-
-
-def mine(x: np.ndarray, y: np.ndarray) -> list[tuple[float, int, int]]:
-    """Pairs of rows of x and y, (score, row of x, row of y), best first, each row in one pair at most.
-
-    The score is the ratio margin: the cosine over the mean of both sides' mean cosine to their `NEIGHBOURS` nearest (Artetxe and
-    Schwenk 2019, equation 4). Each row of either side proposes its best neighbour; proposals are taken greedily (XTREME's "max").
-    """
-    forward, to_y = search(x, y, NEIGHBOURS)
-    backward, to_x = search(y, x, NEIGHBOURS)
-    mean_x, mean_y = forward.mean(1), backward.mean(1)
-    margin_x = forward / ((mean_x[:, None] + mean_y[to_y]) / 2)
-    margin_y = backward / ((mean_y[:, None] + mean_x[to_x]) / 2)
-    best_x, best_y = margin_x.argmax(1), margin_y.argmax(1)
-    proposals = [(float(margin_x[i, j]), i, int(to_y[i, j])) for i, j in enumerate(best_x)]
-    proposals += [(float(margin_y[i, j]), int(to_x[i, j]), i) for i, j in enumerate(best_y)]
-    taken_x, taken_y, pairs = set(), set(), []
-    for score, i, j in sorted(proposals, key=lambda p: -p[0]):
-        if i not in taken_x and j not in taken_y:
-            taken_x.add(i)
-            taken_y.add(j)
-            pairs.append((score, i, j))
-    return pairs
-
-
-def best_threshold(scored: list[tuple[float, bool]], n_gold: int) -> float:
-    """The threshold with the best F1 for mined pairs (score, right), best first, of `n_gold` gold pairs; infinite where none is right."""
-    best, threshold, right = 0.0, math.inf, 0
-    for i, (score, is_right) in enumerate(scored):
-        right += is_right
-        f1 = 2 * right / (i + 1 + n_gold)
-        if right and f1 > best:
-            below = scored[i + 1][0] if i + 1 < len(scored) else score
-            best, threshold = f1, (score + below) / 2
-    return threshold
-
-
-def unify(rows: list[dict]) -> tuple[list[dict], dict[str, str]]:
-    """Rows with each text once, and for every id the id of the row that stands for it (BUCC's corpora repeat sentences)."""
-    first: dict[str, dict] = {}
-    alias = {row["id"]: first.setdefault(row["text"], row)["id"] for row in rows}
-    return list(first.values()), alias
 
 
 def average_precision(predicted: list[str], gold: list[str], k: int = K) -> float:
@@ -124,22 +86,62 @@ def reciprocal_rank(predicted: list[str], gold: list[str], k: int = K) -> float:
     return next((1 / rank for rank, candidate in enumerate(predicted[:k], 1) if candidate in gold), 0.0)
 
 
-def pair_f1(predicted: set, gold: set) -> float:
-    """F1 of a set of pairs, in [0, 1]."""
-    return 2 * len(predicted & gold) / (len(predicted) + len(gold)) if predicted or gold else 0.0
+def first_is_right(predicted: list[str], gold: list[str]) -> bool:
+    return predicted[0] in gold
+
+
+METRICS = {"accuracy": first_is_right, "map@20": average_precision, "mrr@20": reciprocal_rank}
 
 
 def score(predictions: list[list[str]], rows: list[dict], task: Task, language: str) -> dict[str, float]:
-    """The task's metric in percent, from the candidate ids predicted for each query, best first (mining: one or none)."""
-    both = list(zip(predictions, rows, strict=True))
-    if task.metric == "f1":
-        predicted = {(row["id"], candidate) for found, row in both for candidate in found}
-        return {"f1": 100 * pair_f1(predicted, {(row["id"], candidate) for row in rows for candidate in row["gold"]})}
-    if task.metric == "map@20":
-        return {"map@20": 100 * sum(average_precision(found, row["gold"]) for found, row in both) / len(rows)}
-    if task.metric == "mrr@20":
-        return {"mrr@20": 100 * sum(reciprocal_rank(found, row["gold"]) for found, row in both) / len(rows)}
-    return {"accuracy": 100 * sum(found[0] in row["gold"] for found, row in both) / len(rows)}
+    """The task's metric in percent, from the candidate ids predicted for each query, best first."""
+    metric = METRICS[task.metric]
+    return {task.metric: 100 * sum(metric(found, row["gold"]) for found, row in zip(predictions, rows, strict=True)) / len(rows)}
+
+
+def retrieve(task: Task, queries: list[dict], candidates: list[dict], q: np.ndarray, c: np.ndarray, language: str) -> Searched:
+    """The nearest candidates of each query, by the vectors [rows, hidden] of queries and candidates."""
+    _, nearest = search(q, c)
+    predictions = [[candidates[i]["id"] for i in row] for row in nearest]
+    return Searched(score(predictions, queries, task, language) | {"n": len(queries)}, predictions, queries)
+
+
+# ---------------------------------------------------------------- for people and files
+
+
+SEQUENCES = 1
+
+
+def gold_text(row: dict, task: Task) -> str:
+    """The first three right candidates that were there to be found."""
+    return " / ".join(row["texts"][i] for i in row["gold"][:3] if i in row["texts"]) or "(no counterpart)"
+
+
+def prediction_text(prediction: list[str], row: dict, task: Task) -> str:
+    return row["texts"][prediction[0]]
+
+
+def extension(task: Task) -> str:
+    return "json" if task.pooled else "tsv"
+
+
+def file_text(pairs: list, task: Task, language: str, rows: Callable[[], list[dict]]) -> str:
+    """Candidates of a pool by their query's id, as JSON; else the nearest one a line, in the order of the sorted queries, in which XTREME
+    hands them out so that order tells nothing."""
+    if task.pooled:
+        return json.dumps(dict(pairs), ensure_ascii=False, indent=1) + "\n"
+    text = {row["id"]: row["text"] for row in rows()}
+    ordered = sorted(pairs, key=lambda pair: text[pair[0]])
+    return "".join(f"{found[0]}\n" for _, found in ordered)
+
+
+def score_files(predicted: Path, gold: Path, task: Task, language: str) -> dict[str, float]:
+    """As `score`; a query of a pool without prediction scores 0."""
+    if not task.pooled:
+        return accuracy(lines(predicted), lines(gold))
+    found, right = json.loads(predicted.read_text()), json.loads(gold.read_text())
+    rows = [{"gold": [answer.strip() for answer in answers]} for answers in right.values()]
+    return score([found.get(query, []) for query in right], rows, task, language)
 
 
 # ---------------------------------------------------------------- tasks
@@ -171,24 +173,6 @@ def _tatoeba_parts(which: int) -> tuple[Hub, Hub]:
     )
 
 
-def _bucc_queries(row: dict) -> list[dict]:
-    """The foreign corpus of the one row that holds both; gold pairs count from 1."""
-    gold: dict[int, list[str]] = {}
-    for foreign, english in row["gold"]:
-        gold.setdefault(foreign, []).append(f"en-{english}")
-    sentences = enumerate(row["sentence1"], 1)
-    return [{"id": f"foreign-{i}", "text": text.strip(), "gold": gold.get(i, [])} for i, text in sentences]
-
-
-def _bucc_candidates(row: dict) -> list[dict]:
-    return [{"id": f"en-{i}", "text": text.strip()} for i, text in enumerate(row["sentence2"], 1)]
-
-
-BUCC = ("mteb/BUCC", "{lang}-en", "test")  # the whole corpora, distractors included; google/xtreme has the gold pairs only
-BUCC_REVISION = "414572247440f0ccacf7eb0bb70a31533a0e5443"
-BUCC_ENGLISH = {"de": 399_337, "fr": 369_810, "ru": 558_401, "zh": 88_860}  # English sentences beside each language's
-
-
 def sentences(context: str, breaks: list | None = None) -> list[tuple[int, int]]:
     """Where the sentences of a context lie, [start, end): as given, else split after . ! ? and white space."""
     if breaks is not None:
@@ -210,14 +194,14 @@ def _lareqa_queries(passage: dict) -> list[dict]:
 
 def _lareqa_candidates(passage: dict) -> list[dict]:
     """Every sentence of every paragraph, with the questions that it answers."""
-    found = []
+    candidates = []
     for paragraph in passage["paragraphs"]:
         starts = [(qa["id"], qa["answers"][0]["answer_start"]) for qa in paragraph["qas"]]
         for n, (start, end) in enumerate(sentences(paragraph["context"], paragraph["sentence_breaks"])):
             answers = [question for question, place in starts if start <= place < end]
             key = f"{paragraph['qas'][0]['id']}-{n}"
-            found.append({"id": key, "text": with_context(paragraph["context"], start, end), "answers": answers})
-    return found
+            candidates.append({"id": key, "text": with_context(paragraph["context"], start, end), "answers": answers})
+    return candidates
 
 
 def _question_and_sentence(row: dict) -> dict | None:
@@ -242,14 +226,14 @@ def mention_text(text: str, start: int, end: int) -> str:
 
 def _mentions(row: dict) -> list[dict]:
     """The mentions of one document, each with the one sentence that holds it."""
-    context, found = row["context"], []
+    context, queries = row["context"], []
     for mention in row["mentions"]:
         start, end = mention["mention_span"]["start"], mention["mention_span"]["end"]
         spans = [(s["start"], s["end"]) for s in context["sentence_spans"] if s["start"] <= start and end <= s["end"]]
         left, right = spans[0] if spans else (0, len(context["text"]))
         text = mention_text(context["text"][left:right], start - left, end - left)
-        found.append({"id": mention["example_id"], "text": text, "gold": [mention["entity_id"]]})
-    return found
+        queries.append({"id": mention["example_id"], "text": text, "gold": [mention["entity_id"]]})
+    return queries
 
 
 def _entity_text(entity: dict) -> str:
@@ -263,9 +247,9 @@ def _entity(row: dict) -> dict:
 
 def _mention_and_entity(row: dict) -> dict:
     """A training pair: a mention on English Wikipedia and the description of its entity."""
-    found = row["contextual_mention"]
-    mention = _mentions({"context": found["context"], "mentions": [found["mention"]]})[0]
-    return {"text": mention["text"], "positive": _entity_text(row["entity"])}
+    one = row["contextual_mention"]
+    query = _mentions({"context": one["context"], "mentions": [one["mention"]]})[0]
+    return {"text": query["text"], "positive": _entity_text(row["entity"])}
 
 
 def _in_language(row: dict, name: str) -> bool:
@@ -286,17 +270,6 @@ TASKS = [
         "pairs",
         {"test": _tatoeba_parts(0), "candidates": _tatoeba_parts(1)},  # XTREME asks in English and searches the foreign sentences
         languages=(*TATOEBA_NAMES, *TATOEBA_EXTRA),
-    ),
-    Task(
-        "bucc2018",
-        "retrieval",
-        "f1",
-        "mining",
-        {
-            "test": Hub(*BUCC, _bucc_queries, rows=1, revision=BUCC_REVISION),
-            "candidates": Hub(*BUCC, _bucc_candidates, rows=1, revision=BUCC_REVISION),
-        },
-        languages=tuple(BUCC_ENGLISH),
     ),
     Task(
         "lareqa",

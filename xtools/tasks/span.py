@@ -1,18 +1,23 @@
 """Extractive question answering: a start and an end token in a window of the context, or no answer; exact match and F1."""
 
+import json
 import re
 import string
 import sys
 import unicodedata
 from collections import Counter
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from xtools.batching import moved, pad
-from xtools.tasks import Hub, Task
+from xtools.tasks.entry import Hub, Task
 
+COLUMNS = {"ids": list[list[int]], "row": int, "offsets": list[tuple[int, int]], "start": int, "end": int, "cut": bool}
+LOSS_IS_MEAN = True
 STRIDE = 0.33  # share of a window that overlaps with the one before (XTREME: 128 of 384 tokens)
 OUTSIDE = (-1, -1)  # in place of a token's first and last character, where it is not of the context
 MAX_ANSWER = 30  # tokens (XTREME's run_squad default)
@@ -47,11 +52,13 @@ def encode(rows: list[dict], tokenizer, task: Task, max_length: int) -> list[dic
 
 
 def _short_questions(rows: list[dict], tokenizer, limit: int) -> tuple[list[str], set[int]]:
+    """The questions, each cut to `limit` tokens, and the rows whose question was longer."""
     questions, cut = [row["question"] for row in rows], set()
     encoded = tokenizer(questions, add_special_tokens=False, return_offsets_mapping=True)
     for i, offsets in enumerate(encoded["offset_mapping"]):
         if len(offsets) > limit:
-            questions[i], _ = questions[i][: offsets[limit - 1][1]], cut.add(i)
+            questions[i] = questions[i][: offsets[limit - 1][1]]
+            cut.add(i)
     return questions, cut
 
 
@@ -99,7 +106,7 @@ def decode(logits: torch.Tensor, batch: dict, task: Task) -> list[tuple[float, i
     spans = (start[:, :, None] + end[:, None, :]).masked_fill(~allowed, -1e9).flatten(1)
     values, places = spans.max(1)
     # Where every context has an answer, no answer never wins.
-    null = logits[:, 0].sum(-1).tolist() if task.name in UNANSWERABLE else [-float("inf")] * len(features)
+    null = logits[:, 0].sum(-1).tolist() if task.unanswerable else [-float("inf")] * len(features)
     return [(v, p // width, p % width, n) for v, p, n in zip(values.tolist(), places.tolist(), null, strict=True)]
 
 
@@ -162,11 +169,57 @@ def answer_scores(prediction: str, golds: list[str], normal=normalize) -> tuple[
 
 
 def score(predictions: list[str], rows: list[dict], task: Task, language: str) -> dict[str, float]:
-    """Exact match and F1 in percent, and their mean, XTREME's score of a QA task; mlqa has its own normal form per language."""
-    normal = (lambda answer: normalize_mlqa(answer, language)) if task.name == "mlqa" else normalize
+    """Exact match and F1 in percent, and their mean, XTREME's score of a QA task."""
+    normal = partial(task.normal_form, language=language) if task.normal_form else normalize
     pairs = [answer_scores(p, row["answers"]["text"], normal) for p, row in zip(predictions, rows, strict=True)]
     exact, f1 = (100 * sum(values) / len(rows) for values in zip(*pairs, strict=True))
     return {"f1": f1, "exact": exact, "f1_exact": (f1 + exact) / 2}
+
+
+# ---------------------------------------------------------------- for people and files
+
+
+SEQUENCES = 1
+
+
+def gold_text(row: dict, task: Task) -> str:
+    return " / ".join(row["answers"]["text"]) or "(no answer)"
+
+
+def prediction_text(prediction: str, row: dict, task: Task) -> str:
+    return prediction or "(no answer)"
+
+
+def extension(task: Task) -> str:
+    return "json"
+
+
+def file_text(pairs: list, task: Task, language: str, rows: Callable[[], list[dict]]) -> str:
+    """Answers by their question's id, as JSON."""
+    return json.dumps(dict(pairs), ensure_ascii=False, indent=1) + "\n"
+
+
+def score_files(predicted: Path, gold: Path, task: Task, language: str) -> dict[str, float]:
+    """As `score`, against questions in SQuAD's form; a question without prediction scores 0."""
+    answers, questions = json.loads(predicted.read_text()), _questions(gold)
+    if not questions:
+        raise ValueError("it holds no questions")
+    answered = [question for question in questions if question["id"] in answers]
+    if not answered:
+        return dict.fromkeys(("f1", "exact", "f1_exact"), 0.0)
+    rows = [{"answers": {"text": [answer["text"] for answer in question["answers"]]}} for question in answered]
+    scores = score([answers[question["id"]] for question in answered], rows, task, language)
+    return {metric: value * len(rows) / len(questions) for metric, value in scores.items()}
+
+
+def _questions(path: Path) -> list[dict]:
+    """The questions of a file in SQuAD's form, with or without its header."""
+    articles = json.loads(path.read_text())
+    articles = articles["data"] if isinstance(articles, dict) else articles
+    return [question for article in articles for paragraph in article["paragraphs"] for question in paragraph["qas"]]
+
+
+# ---------------------------------------------------------------- tasks
 
 
 def _squad(row: dict) -> dict | None:
@@ -180,15 +233,14 @@ def _squad(row: dict) -> dict | None:
         if places:
             answers["text"].append(text)
             answers["answer_start"].append(min(places, key=lambda place: abs(place - start)))
-    found = {"question": row["question"].strip(), "context": context, "answers": answers}
-    return found if answers["text"] or not row["answers"]["text"] else None
+    canonical = {"question": row["question"].strip(), "context": context, "answers": answers}
+    return canonical if answers["text"] or not row["answers"]["text"] else None
 
 
 def _tydiqa_language(row: dict, name: str) -> bool:
     return row["id"].partition("-")[0] == name
 
 
-UNANSWERABLE = ("squad_v2",)
 SQUAD = {
     "train": Hub("rajpurkar/squad", "plain_text", "train", _squad, rows=87_599),
     "dev": Hub("rajpurkar/squad", "plain_text", "validation", _squad, rows=10_570),
@@ -206,7 +258,7 @@ TYDIQA = ("google-research-datasets/tydiqa", "secondary_task")  # all languages 
 
 TASKS = [
     Task("squad_v1", "span", "f1_exact", "qa", SQUAD),
-    Task("squad_v2", "span", "f1_exact", "qa_unanswerable", SQUAD_V2),
+    Task("squad_v2", "span", "f1_exact", "qa_unanswerable", SQUAD_V2, unanswerable=True),
     Task(
         "xquad",
         "span",
@@ -224,6 +276,7 @@ TASKS = [
         SQUAD | {"test": Hub("google/xtreme", "MLQA.{lang}.{lang}", "test", _squad, rows=MLQA_ROWS)},
         languages=tuple(MLQA_ROWS),
         shares="xquad",
+        normal_form=normalize_mlqa,
     ),
     Task(
         "tydiqa",

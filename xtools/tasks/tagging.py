@@ -1,14 +1,19 @@
 """Tagging of words: seqeval F1 for entities, and, as XTREME computes it, for parts of speech."""
 
 import warnings
+from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from seqeval.metrics import f1_score
 
 from xtools.batching import moved, pad
-from xtools.tasks import Hub, Task
 from xtools.tasks.classification import dropout
+from xtools.tasks.entry import Hub, Task
+from xtools.tasks.files import lines
 
+COLUMNS = {"ids": list[list[int]], "row": int, "targets": list[int], "cut": bool}
+LOSS_IS_MEAN = False  # it is the mean over words
 IGNORE = -100  # a position without a label
 UNKNOWN = -1  # a word whose gold tag is none of the task's labels: not trained on, and always wrong
 
@@ -112,6 +117,52 @@ def accuracy(gold: list[list[str]], predicted: list[list[str]]) -> float:
     """Share of tokens with the right tag, in percent."""
     right = sum(p == g for ps, gs in zip(predicted, gold, strict=True) for p, g in zip(ps, gs, strict=True))
     return 100 * right / sum(map(len, gold))
+
+
+# ---------------------------------------------------------------- for people and files
+
+
+SEQUENCES = 1
+
+
+def gold_text(row: dict, task: Task) -> str:
+    return " ".join(row["tags"])
+
+
+def prediction_text(prediction: list[list[int]], row: dict, task: Task) -> str:
+    return " ".join(task.labels[tag] for tag in joined(prediction))
+
+
+def extension(task: Task) -> str:
+    return "tsv"
+
+
+def file_text(pairs: list, task: Task, language: str, rows: Callable[[], list[dict]]) -> str:
+    """A tag a line, sequences parted by empty lines; a sentence that was split counts as several, as in XTREME."""
+    pieces = [piece for _, row in pairs for piece in row]
+    return "\n".join("".join(f"{task.labels[tag]}\n" for tag in piece) for piece in pieces)
+
+
+def score_files(predicted: Path, gold: Path, task: Task, language: str) -> dict[str, float]:
+    """As `score`. Raises ValueError for sequences of other lengths."""
+    p, g = _sequences(predicted), _sequences(gold)
+    if [*map(len, p)] != [*map(len, g)]:
+        raise ValueError(f"{len(p)} sequences of {sum(map(len, p))} tags for {len(g)} of {sum(map(len, g))}")
+    return {"f1": chunk_f1(g, p), "accuracy": accuracy(g, p)}
+
+
+def _sequences(path: Path) -> list[list[str]]:
+    """Tags, one a line, sequences parted by empty lines."""
+    found = [[]]
+    for line in lines(path):
+        if line:
+            found[-1].append(line)
+        else:
+            found.append([])
+    return found if found[-1] else found[:-1]
+
+
+# ---------------------------------------------------------------- tasks
 
 
 UPOS = tuple("ADJ ADP ADV AUX CCONJ DET INTJ NOUN NUM PART PRON PROPN PUNCT SCONJ SYM VERB X".split())

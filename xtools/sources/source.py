@@ -1,0 +1,30 @@
+"""Which data a study reads, and the text in its rows."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Source:
+    """`root` is microworld, hub, or a folder in the Hub's layout.
+
+    `subset` allows splits whose row count is not the published one; `ccg` and `translations` are the folders of data that no hub serves;
+    `noise` is the word-error rate of machine translation in the microworld.
+    """
+
+    root: str
+    subset: bool = False
+    ccg: str | None = None
+    translations: str | None = None
+    noise: float = 0.1
+
+    @property
+    def is_generated(self) -> bool:
+        """Whether rows are made, in any number, rather than read."""
+        return self.root == "microworld"
+
+
+def texts(row: dict) -> list[str]:
+    """The running text in a canonical row, the longest piece of evidence first."""
+    pieces = [row[key] for key in ("context", "text_a", "text", "text_b", "question", "positive") if key in row]
+    pieces += row.get("choices", [])
+    return pieces + ([" ".join(row["words"])] if "words" in row else [])

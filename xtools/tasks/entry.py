@@ -1,0 +1,142 @@
+"""What an entry of a TASKS table says: the task, and where its splits lie on the Hub; and what a search for one of them gives."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from xtools.problems import Problem
+
+
+@dataclass(frozen=True)
+class Hub:
+    """Where (a part of) a split lies on the Hugging Face Hub, and how one of its rows becomes canonical.
+
+    `config` and `split` may hold `{lang}`, filled from `names` (language code to what this data set calls it) or the code itself;
+    a split that is called differently in different versions gives its names with `|` between. `row` returns a canonical row, several,
+    or None to drop it. `rows` is the number of rows that the published split has, per language where it is a dict; None where no
+    source states it. `only` are the languages that the part serves (empty: all). `keep` says whether a row is of the language, for
+    sets that hold several languages in one split. `reader` is how the files are read (xtools/sources/hub.py). `examples` is the number
+    of canonical rows, in the form of `rows`, where one row of the published split makes many.
+    """
+
+    repo: str
+    config: str
+    split: str
+    row: Callable[[dict], dict | list[dict] | None]
+    names: dict = field(default_factory=dict, hash=False)
+    rows: int | dict[str, int] | None = field(default=None, hash=False)
+    only: tuple[str, ...] = ()
+    keep: Callable[[dict, str], bool] | None = None
+    revision: str | None = None
+    reader: str = "dataset"
+    examples: int | dict[str, int] | None = field(default=None, hash=False)
+
+    @property
+    def per_language(self) -> bool:
+        """Whether each language has files of its own."""
+        return "{lang}" in self.config
+
+    @property
+    def licensed(self) -> bool:
+        """Whether no hub serves it: it is read from the folder that the study's `ccg` names, and its files say the labels."""
+        return self.reader == "ccg"
+
+    def name(self, language: str) -> str:
+        """What the data set calls a language."""
+        return self.names.get(language, language)
+
+    def expected(self, language: str) -> int | None:
+        """The number of rows of the published split, where it is known."""
+        return _in(self.rows, language)
+
+    def size(self, language: str) -> int | None:
+        """The number of canonical rows that the published split gives (those that `row` drops included), where it is known."""
+        return self.expected(language) if self.examples is None else _in(self.examples, language)
+
+
+def _in(count: int | dict[str, int] | None, language: str) -> int | None:
+    return count.get(language) if isinstance(count, dict) else count
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task: its format, main metric, label names, counterpart in the microworld, and its splits on the Hub.
+
+    Splits are train and dev (source language), for targets test (every language), and where a target is searched for candidates; each is
+    one Hub entry or several whose rows are joined, and a tuple of them once the task is made. `world` names the maker of its microworld
+    rows; tasks with the same maker share training examples as XNLI does with MNLI. `labels` of a task of tags may be empty: then the
+    source says them. `first` is a task that is trained before this one, with the same head. `shares` is the target whose fine-tuned model
+    serves this one too. `translated` is a machine-translated training set. `pooled` targets have the candidates of all languages in one
+    pool. `file_labels` are the labels' names in XTREME's files, where those differ. `unanswerable` says that a context may hold no
+    answer, and `normal_form` makes an answer in a language comparable, where SQuAD's way is not the task's.
+    """
+
+    name: str
+    format: str
+    metric: str
+    world: str
+    hub: dict[str, Hub | tuple[Hub, ...]]
+    labels: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
+    chance: float = 0.0
+    first: str = ""
+    shares: str = ""
+    translated: Hub | None = None
+    pooled: bool = False
+    file_labels: tuple[str, ...] = ()
+    unanswerable: bool = False
+    normal_form: Callable[[str, str], str] | None = None
+
+    def __post_init__(self):
+        splits = {split: parts if isinstance(parts, tuple) else (parts,) for split, parts in self.hub.items()}
+        object.__setattr__(self, "hub", splits)
+
+    @property
+    def is_target(self) -> bool:
+        return "test" in self.hub
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether there is a training set; targets that are searched for may have none."""
+        return "train" in self.hub
+
+    @property
+    def is_searched(self) -> bool:
+        """Whether a test row asks for one of the candidates of a split of their own."""
+        return "candidates" in self.hub
+
+    @property
+    def is_bitext(self) -> bool:
+        """Whether queries and candidates are translations of each other: the source language is then the other side of every pair."""
+        return self.is_searched and not self.pooled
+
+    @property
+    def test_splits(self) -> list[str]:
+        """The splits that every language of the target has, and that scoring reads."""
+        return [split for split in ("test", "candidates") if split in self.hub]
+
+    def parts(self, split: str, language: str = "en") -> list[Hub]:
+        """The Hub entries that make up a split in a language.
+
+        Raises Problem when the task has no such split.
+        """
+        if split not in self.hub:
+            raise Problem(f"{self.name}: has no {split} split")
+        return [part for part in self.hub[split] if not part.only or language in part.only]
+
+    def all_parts(self) -> list[Hub]:
+        """Every Hub entry of the task's splits."""
+        return [part for parts in self.hub.values() for part in parts]
+
+    def candidate_languages(self, languages: list[str]) -> list[str]:
+        """The languages in which candidates are read: the first alone where one file holds the pool of all."""
+        shared = self.pooled and not self.hub["candidates"][0].per_language
+        return languages[:1] if shared else languages
+
+
+@dataclass(frozen=True)
+class Searched:
+    """What a search gave in one language: scores, predictions (candidate ids, best first), and the queries that were scored."""
+
+    scores: dict
+    predictions: list[list[str]]
+    rows: list[dict]
