@@ -275,9 +275,9 @@ def _first(error: ValidationError, model) -> str:
     where = ".".join(keys)
     if first["type"] == "extra_forbidden":
         for key in keys[:-1]:
-            known = model.model_fields.get(key) if hasattr(model, "model_fields") else None
-            model = _model_in(known.annotation) if known else model
-        known = [*model.model_fields, "like"] if model is Study else model.model_fields
+            field = model.model_fields.get(key) if hasattr(model, "model_fields") else None
+            model = _model_in(field.annotation) if field else model
+        known = list(model.model_fields) if model is not Study else [key for key in (*Study.model_fields, "like") if key != "name"]
         return f"{where}: unknown key{nearest(keys[-1], known)}"
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "missing":
