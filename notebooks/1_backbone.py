@@ -24,12 +24,12 @@ seed: int = 0  # names the whole chain, pretraining included
 folder: str = ""  # where the grid keeps what this notebook makes; empty: no result is kept
 
 # %%
-from xtools import backbones, cells, pretraining
-from xtools.report import plots
+from xtools import backbones, cells, pretraining, records
+from xtools.report import findings, plots
 
 run = cells.start(study, "backbone", backbone, seed=seed, folder=folder)
 entry = run.study.backbones[backbone]
-print(f"{run.study.title}: {backbone}, seed {seed}; " + (f"published as {entry.load}" if entry.load else "made here"))
+print(f"{run.study.title}: {backbone}, seed {seed}; from {entry.load or 'nothing, made here'}")
 
 # %% [markdown]
 # The card says how the encoder came to be: its size, the text that it read, and the loss at the end.
@@ -37,11 +37,11 @@ print(f"{run.study.title}: {backbone}, seed {seed}; " + (f"published as {entry.l
 # %%
 with run.clock("pretraining"):
     encoder, card = backbones.obtain(run.study, backbone, seed, run.checkpoint)
-run.save_encoder(encoder) if not entry.load else None
+run.save_encoder(encoder)
 plots.frame(backbones.describe(encoder, card), "The encoder")
 
 # %%
-plots.learning_curve(card["curve"], "masked-LM pretraining") if "curve" in card else print("pretrained elsewhere: no curve here")
+plots.learning_curve(card.get("curve"), "masked-LM pretraining")
 
 # %% [markdown]
 # How well does its tokenizer serve each language? More sub-words per word mean that the tokenizer saw little of a language, and that
@@ -56,17 +56,20 @@ plots.scores_by_language({k: 100 * v for k, v in fertility.items()}, "sub-words 
 
 # %%
 guesses = pretraining.guesses(encoder, backbones.sample_texts(run.study, 2))
-plots.frame(guesses, "Masked tokens and the encoder's first guess") if len(guesses) else print(
-    "no language-model head: it predicts no words"
-)
+plots.frame(guesses, "Masked tokens and the encoder's first guess", "It has no language-model head, so it predicts no words.")
 
 # %% [markdown]
 # An encoder that learnt from pictures too should find the picture that a caption tells of, best in the languages that it read most of.
 
 # %%
-found = card.get("pictures_found")
 title, chance = f"captions whose picture is found among {backbones.HELD_OUT}", 100 / backbones.HELD_OUT
-plots.scores_by_language(found, title, run.study.source_language, chance) if found else print("this encoder learnt from text alone")
+pictures = card.get("pictures_found", {})
+plots.scores_by_language(pictures, title, run.study.source_language, chance, "This encoder learnt from text alone.")
+
+# %% [markdown]
+# ## What was found
 
 # %%
-run.save({"card": card, "parameters": backbones.parameters(encoder)})
+result = records.Backbone(card=card, parameters=backbones.parameters(encoder))
+run.save(result)
+plots.lead(findings.of_backbone(backbone, result))

@@ -27,7 +27,7 @@ folder: str = ""  # where the grid keeps what this notebook makes; empty: no res
 
 # %%
 from xtools import cells, finetuning
-from xtools.report import examples, plots
+from xtools.report import examples, findings, plots
 
 run = cells.start(study, "intermediate", backbone, recipe, seed=seed, folder=folder)
 encoder = run.load_encoder()
@@ -64,12 +64,12 @@ rows = {name: finetuning.development_rows(run.study, task) for name, (task, _) i
 plots.frame(examples.table([(k, data[k][0], rows[k], predictions[k]) for k in rows]), "Predictions on development examples")
 
 # %% [markdown]
+# ## What was found
+#
 # The encoder, without the heads, is what the targets start from.
 
 # %%
+result = finetuning.result(run.study, data, scores, curve, encoder)
 run.save_encoder(encoder)
-run.save(
-    finetuning.result(run.study, data, scores, curve, encoder),
-    predictions,
-    rows,
-)
+run.save(result, predictions, rows)
+plots.lead(findings.of_intermediate(recipe, result))

@@ -28,7 +28,7 @@ folder: str = ""  # where the grid keeps what this notebook makes; empty: no res
 
 # %%
 from xtools import cells, scoring, targets
-from xtools.report import examples, plots
+from xtools.report import examples, findings, plots
 
 run = cells.start(study, "target", backbone, recipe, target, seed, folder)
 encoder = run.load_encoder()
@@ -37,7 +37,7 @@ print(f"{run.study.title}: {backbone} after {recipe}, on {target}, seed {seed}, 
 # %%
 with run.clock("training"):
     model = targets.prepare(encoder, run.study, target, seed, run.checkpoint, run.load_head)
-plots.learning_curve(model.curve, f"{backbone} after {recipe} on {target}") if model.curve else print("nothing to train here")
+plots.learning_curve(model.curve, f"{backbone} after {recipe} on {target}")
 
 # %% [markdown]
 # Scores per language. The source language was trained on; the rest is transfer.
@@ -48,11 +48,6 @@ with run.clock("scoring"):
     dev = targets.development_score(model, run.study)
 metric = model.task.metric
 plots.scores_by_language({k: s[metric] for k, s in scores.items()}, metric, run.study.source_language, model.task.chance)
-
-# %%
-gap = scoring.transfer_gap({k: s[metric] for k, s in scores.items()}, run.study.source_language)
-print(f"mean over languages {sum(s[metric] for s in scores.values()) / len(scores):.1f}")
-print(f"transfer gap {gap:.1f} points" if gap is not None else "no source-language test score, hence no transfer gap")
 
 # %% [markdown]
 # Every metric under its own name: parts of speech have seqeval's F1, which is what XTREME reports, and token accuracy beside it.
@@ -67,7 +62,14 @@ plots.frame(targets.metrics_frame(scores), "All metrics (%)")
 shown = [(language, model.task, rows[language], predictions[language]) for language in (next(iter(rows)), list(rows)[-1])]
 plots.frame(examples.table(shown), "Predictions on test examples")
 
+# %% [markdown]
+# ## What was found
+#
+# The transfer gap is the source-language score minus the mean over the other languages; a smaller one means better transfer.
+
 # %%
-run.save_encoder(encoder, model.head) if run.study.is_served(target) else None
-run.save(targets.result(model, run.study, scores, dev, gap), predictions, rows)
-print("development score in the source language:", dev or "none for this target")
+gap = scoring.transfer_gap({k: s[metric] for k, s in scores.items()}, run.study.source_language)
+result = targets.result(model, run.study, scores, dev, gap)
+run.save_model(encoder, model.head)
+run.save(result, predictions, rows)
+plots.lead(findings.of_target(target, run.study.source_language, result))

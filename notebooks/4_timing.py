@@ -25,8 +25,8 @@ seed: int = 0  # the number of the repetition; the weights are those of the stud
 folder: str = ""  # where the grid keeps what this notebook makes; empty: no result is kept
 
 # %%
-from xtools import cells, targets, timing
-from xtools.report import plots
+from xtools import cells, records, targets, timing
+from xtools.report import costs, findings, plots
 
 run = cells.start(study, "timing", backbone, seed=seed, folder=folder)
 settings = cells.threads(run.study.timing)
@@ -40,26 +40,31 @@ print(f"{run.study.title}: {backbone}, {settings.weights} weights, tokenizer {ru
 
 # %%
 times = timing.measure(encoder, features, settings)
-plots.frame(timing.summary(exact, times), "Cost of inference")
+fixed = {"precision": encoder.precision, "attention": encoder.attention, "weights": settings.weights, "tokenizer": run.tokenizer}
+result = records.Timing(**exact, **fixed, measured=times)
+plots.frame(costs.summary(result), "Cost of inference")
 
 # %% [markdown]
 # The tokenisation tax: the same text takes more sub-words in some languages than in others, and each costs.
 
 # %%
-plots.language_tax(exact["tokens_by_language"], times["by_language_ms"], run.study.source_language, backbone)
+plots.language_tax(result.tokens_by_language, result.measured.by_language_ms, run.study.source_language, backbone)
 
 # %% [markdown]
 # Length and batch size. If time follows the tokens, the arithmetic counts; where it is flat, most of it is fixed cost per call.
 
 # %%
-plots.sweep(times["sweep"], backbone) if times["sweep"] else print("this study sweeps no lengths")
+plots.sweep(result.measured.sweep, backbone)
 
 # %% [markdown]
 # Other settings of precision and attention on the same examples.
 
 # %%
-plots.frame(timing.variants_frame(times, encoder.precision), "Variants") if times["variants"] else print("this study times no variants")
+plots.frame(costs.variants_frame(result), "Settings")
+
+# %% [markdown]
+# ## What was found
 
 # %%
-fixed = {"precision": encoder.precision, "attention": encoder.attention, "weights": settings.weights, "tokenizer": run.tokenizer}
-run.save(exact | fixed | {"times": times})
+run.save(result)
+plots.lead(findings.of_timing(backbone, result))

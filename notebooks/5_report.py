@@ -23,7 +23,7 @@ folder: str = ""  # where the grid keeps what this notebook makes; empty: no res
 
 # %%
 from xtools import cells, records
-from xtools.report import answers, claims, costs, plots, questions, stats, tables
+from xtools.report import claims, costs, plots, questions, stats, tables
 
 run = cells.start(study, "report", folder=folder)
 table = records.table(run.study)
@@ -37,19 +37,16 @@ plots.lead(headline)
 plots.frame(tables.what_was_run(run.study))
 
 # %%
-missing = tables.missing(run.study)
-plots.frame(missing, "Cells that are missing: holes below") if len(missing) else print("No cell is missing.")
+plots.frame(tables.missing(run.study), "Cells that are missing: holes below", "Every cell of the grid is there.")
 
 # %%
-subset = tables.subset_frame(run.study)
-plots.frame(subset, "Data sets of which this study reads a subset") if len(subset) else print("No data set is known to be a subset.")
+plots.frame(tables.subset_frame(run.study), "Data sets of which this study reads a subset", "Every data set is as large as published.")
 
 # %% [markdown]
 # A run that learnt nothing stays in every average below; here it is counted.
 
 # %%
-fallen = tables.degenerate_frame(table)
-plots.frame(fallen, "Runs at chance on the source's development set") if len(fallen) else print("No run stayed at chance.")
+plots.frame(tables.degenerate_frame(table), "Runs at chance on the source's development set", "Every run rose above chance.")
 
 # %% [markdown]
 # ## Scores
@@ -70,8 +67,8 @@ for backbone in run.study.backbones:
 for name in ("xtreme", "xtreme_r"):
     for backbone in run.study.backbones:
         groups = tables.benchmark_frame(run.study, table, backbone, name)
-        shown = plots.frame(groups, f"{run.study.name}, {backbone}: {name} groups (%)")
-        display(shown) if len(groups) else print(f"{backbone}: no group of {name} has all its tasks in this study")
+        caption = f"{run.study.name}, {backbone}: {name} groups (%)"
+        display(plots.frame(groups, caption, f"{backbone}: each group of {name} lacks a task in this study."))
 
 # %% [markdown]
 # ## Gains
@@ -82,10 +79,10 @@ for name in ("xtreme", "xtreme_r"):
 # %%
 scores = stats.task_scores(table)
 recipes = [recipe for recipe in run.study.recipes if recipe != "none"]
-for backbone in run.study.backbones if recipes else ():
+for backbone in run.study.backbones:
     own = stats.gains(scores[scores.backbone == backbone], ["backbone", "target"])
     summary = stats.summarize(own, ["recipe", "target"], "gain")
-    display(plots.gain_map(summary, recipes, run.study.targets, f"{backbone}: gain over no intermediate task")) if len(summary) else None
+    display(plots.gain_map(summary, recipes, run.study.targets, f"{backbone}: gain over no intermediate task"))
     display(plots.frame(tables.gain_frame(run.study, table, backbone), f"{run.study.name}, {backbone}: gains (points)"))
 
 # %% [markdown]
@@ -97,7 +94,7 @@ for backbone in run.study.backbones if recipes else ():
 languages = tables.shared_languages(run.study)
 for backbone in run.study.backbones:
     own = table[(table.backbone == backbone) & table.language.isin(languages)]
-    display(plots.by_language(own, run.study.recipes, languages, f"{run.study.name}, {backbone}")) if len(own) else None
+    display(plots.by_language(own, run.study.recipes, languages, f"{run.study.name}, {backbone}"))
 
 # %% [markdown]
 # The transfer gap is the source-language score minus the mean over the other languages; a smaller gap means better transfer.
@@ -112,21 +109,12 @@ plots.frame(tables.gap_frame(run.study, table), f"{run.study.name}: transfer gap
 # intermediate task was itself learnt best. Regret is what the best recipe in hindsight would have scored above it.
 
 # %%
-found = answers.choosing(run.study, table)
-plots.answer(found.effect, found.limits)
+answer = questions.choosing(run.study, table)
+plots.answer(answer.effect, answer.limits)
 
 # %%
 regret = questions.regret_frame(run.study, table)
-plots.frame(regret, f"{run.study.name}: gain and regret (points)") if len(regret) else print("no development scores to choose by yet")
-
-# %% [markdown]
-# Latency is the median time of one example at a time on this machine; it depends on the encoder's size alone, not on its recipe. The
-# dashed line is the frontier: no other point is both faster and better.
-
-# %%
-cost = costs.cost_frame(run.study, table)
-frontier = questions.frontier(cost)
-plots.score_against_latency(cost, frontier, run.study.name) if len(cost) else print("no timing record, or no complete average, yet")
+plots.frame(regret, f"{run.study.name}: gain and regret (points)", "There are no development scores to choose by yet.")
 
 # %% [markdown]
 # ## 2. Transfer gap, single-task and multi-task, by size
@@ -135,8 +123,8 @@ plots.score_against_latency(cost, frontier, run.study.name) if len(cost) else pr
 # number of weights without word embeddings, one line a seed.
 
 # %%
-found = answers.gaps(run.study, table)
-plots.answer(found.effect, found.limits)
+answer = questions.gaps(run.study, table)
+plots.answer(answer.effect, answer.limits)
 
 # %%
 plots.frame(questions.gap_frame(run.study, table), f"{run.study.name}: transfer gap (points)")
@@ -148,8 +136,8 @@ plots.frame(questions.gap_frame(run.study, table), f"{run.study.name}: transfer 
 # recipes depends on the benchmark.
 
 # %%
-found = answers.benchmarks(run.study, table)
-plots.answer(found.effect, found.limits)
+answer = questions.benchmarks(run.study, table)
+plots.answer(answer.effect, answer.limits)
 
 # %%
 plots.frame(questions.benchmark_gains(run.study, table), f"{run.study.name}: gains by benchmark")
@@ -160,12 +148,20 @@ plots.frame(questions.benchmark_gains(run.study, table), f"{run.study.name}: gai
 # Intermediate training changes weights, not shapes, so a recipe should cost nothing at inference; scoring time with and without it tests that.
 
 # %%
-found = answers.efficiency(run.study, table)
-plots.answer(found.effect, found.limits)
+answer = questions.efficiency(run.study, table)
+plots.answer(answer.effect, answer.limits)
 
 # %%
-worth = questions.worth_frame(run.study, table)
-plots.frame(worth, f"{run.study.name}: from the first backbone to the last") if len(worth) else print("no two backbones timed yet")
+worth = costs.worth_frame(run.study, table)
+plots.frame(worth, f"{run.study.name}: from the first backbone to the last", "No two backbones have been timed yet.")
+
+# %% [markdown]
+# Latency is the median time of one example at a time on this machine; it depends on the encoder's size alone, not on its recipe. The
+# dashed line is the frontier: no other point is both faster and better.
+
+# %%
+cost = costs.cost_frame(run.study, table)
+plots.score_against_latency(cost, costs.frontier(cost), run.study.name)
 
 # %% [markdown]
 # Each repetition is a process of its own with the machine to itself; latency has its 95% interval over repetitions and its coefficient
@@ -178,23 +174,20 @@ plots.frame(costs.timing_frame(run.study), f"{run.study.name}: cost per backbone
 # Other settings of the same encoders. Scores are always computed in fp32: what int8 and bf16 lose in accuracy is not measured here.
 
 # %%
-settings = costs.variants_table(run.study)
-plots.variants(settings, f"{run.study.name}: settings") if len(settings) else print("this study times no variants")
+plots.variants(costs.variants_table(run.study), f"{run.study.name}: settings")
 
 # %% [markdown]
 # Measurements that came with the project, made elsewhere, for comparison:
 
 # %%
-kept = costs.reference_frame()
-plots.frame(kept, "Reference measurements") if len(kept) else print("none are kept in results/")
+plots.frame(costs.reference_frame(), "Reference measurements", "None are kept in results/.")
 
 # %% [markdown]
 # The same examples take more sub-words, and so more time, in some languages than in others.
 
 # %%
 for backbone in run.study.backbones:
-    cost = costs.language_cost(run.study, backbone)
-    display(plots.language_tax(*costs, run.study.source_language, backbone)) if costs else None
+    display(plots.language_tax(*costs.language_cost(run.study, backbone), run.study.source_language, backbone))
 
 # %% [markdown]
 # ## 5. How much intermediate data, in which languages, with and without pictures
@@ -203,16 +196,14 @@ for backbone in run.study.backbones:
 # pretraining text.
 
 # %%
-found = answers.amounts(run.study, table)
-plots.answer(found.effect, found.limits)
+answer = questions.amounts(run.study, table)
+plots.answer(answer.effect, answer.limits)
 
 # %%
-amounts = questions.amounts(run.study, table)
-plots.amounts(amounts, run.study.name) if len(amounts) else print("this study varies no amount of intermediate data")
+plots.amounts(questions.amount_gains(run.study, table), run.study.name)
 
 # %%
-needed = questions.needed(run.study, table)
-plots.frame(needed, "Intermediate examples that a gain takes") if len(needed) else print("no amounts to compare")
+plots.frame(questions.needed(run.study, table), "Intermediate examples that a gain takes", "There are no amounts to compare.")
 
 # %% [markdown]
 # ## Beside published figures
@@ -220,8 +211,7 @@ plots.frame(needed, "Intermediate examples that a gain takes") if len(needed) el
 # Where a paper gives a figure for the same encoder, recipe and target. Its test sets, languages or settings may differ from ours.
 
 # %%
-beside = tables.side_by_side(run.study, table)
-plots.frame(beside, "Ours and theirs") if len(beside) else print("No paper has figures for these encoders.")
+plots.frame(tables.side_by_side(run.study, table), "Ours and theirs", "No paper that we know has figures for these encoders.")
 
 # %% [markdown]
 # ## Can this study answer?
@@ -230,8 +220,7 @@ plots.frame(beside, "Ours and theirs") if len(beside) else print("No paper has f
 # distance of a language, and an encoder's size that matters.
 
 # %%
-made = run.study.source == "microworld"
-plots.frame(tables.world_checks(run.study, table), run.study.name) if made else print("Real rows: nothing was generated.")
+plots.frame(tables.world_checks(run.study, table), run.study.name, "These are real rows: nothing was generated.")
 
 # %% [markdown]
 # ## Ledger of claims
@@ -247,4 +236,4 @@ caption = f"Claims against {run.study.name} ({tables.scope(run.study)})"
 plots.linked(tables.ledger_frame(ledger), tables.links(run.study, ledger), caption)
 
 # %%
-run.save({"headline": headline, "ledger": ledger.astype(object).where(ledger.notna(), None).to_dict("records")})
+run.save(records.Report(headline=headline, ledger=tables.verdicts(ledger)))

@@ -48,9 +48,9 @@ chosen.pivot_table(index=["backbone", "recipe"], columns="language", values="sco
 # Any figure of the report, with other choices:
 
 # %%
-own = table[table.backbone == list(loaded.backbones)[-1]]
+own = table[table.backbone == loaded.last]
 languages = list(dict.fromkeys(own.language))
-plots.by_language(own, loaded.recipes[:2], languages, "two recipes") if len(own) else print("no records yet: run make study")
+plots.by_language(own, loaded.recipes[:2], languages, "two recipes")
 
 # %% [markdown]
 # Or choose in the notebook: recipes and languages of one backbone, as a figure.

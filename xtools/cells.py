@@ -82,12 +82,17 @@ class Run:
             records.write_predictions(self.folder, predictions, rows)
         records.write_result(self.folder / "result.json", result, self.times)
 
-    def save_encoder(self, made: encoder.Encoder, head=None) -> None:
-        """Keep the encoder for the cells downstream, and the head where they use that too."""
-        if self.folder is not None:
-            encoder.save(made, self.folder / "encoder")
-            if head is not None:
-                save_model(head, str(self.folder / "head.safetensors"))
+    def save_encoder(self, trained: encoder.Encoder) -> None:
+        """Keep the encoder for the cells downstream; a published one they load themselves."""
+        published = self.cell.phase == "backbone" and self.study.backbones[self.cell.backbone].load
+        if self.folder is not None and not published:
+            encoder.save(trained, self.folder / "encoder")
+
+    def save_model(self, trained: encoder.Encoder, head) -> None:
+        """Keep the encoder and head of a target whose model another target of the study uses."""
+        if self.folder is not None and self.study.is_served(self.cell.target):
+            encoder.save(trained, self.folder / "encoder")
+            save_model(head, str(self.folder / "head.safetensors"))
 
 
 def start(profile: str, phase: str, backbone="", recipe="", target="", seed=0, folder="") -> Run:

@@ -56,12 +56,15 @@ def plan_steps(streams: list[Stream], batch_size: int, epochs: int, seed: int, c
 def optimizer_for(modules: torch.nn.Module, settings) -> torch.optim.AdamW:
     """Fused AdamW. Biases and layer norms do not decay, nor do embeddings unless the settings ask for it: decay would shrink the
     embeddings of every language that the training set does not contain, which are the ones that zero-shot transfer is about."""
-    kept = () if settings.decay_embeddings else modules.modules()
-    embeddings = {id(m.weight) for m in kept if isinstance(m, torch.nn.Embedding)}
-    decay, rest = [], []
-    for parameter in modules.parameters():
-        (decay if parameter.ndim > 1 and id(parameter) not in embeddings else rest).append(parameter)
-    groups = [{"params": decay, "weight_decay": settings.weight_decay}, {"params": rest, "weight_decay": 0.0}]
+    embeddings = {id(module.weight) for module in modules.modules() if isinstance(module, torch.nn.Embedding)}
+
+    def decays(parameter: torch.nn.Parameter) -> bool:
+        return parameter.ndim > 1 and (settings.decay_embeddings or id(parameter) not in embeddings)
+
+    groups = [
+        {"params": [p for p in modules.parameters() if decays(p)], "weight_decay": settings.weight_decay},
+        {"params": [p for p in modules.parameters() if not decays(p)], "weight_decay": 0.0},
+    ]
     return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, settings.beta2), fused=True)
 
 

@@ -214,9 +214,9 @@ def file_digest(path: Path) -> str:
     return known[2]
 
 
-def folder_digest(folder: Path, pattern: str = "**/*") -> str:
+def folder_digest(folder: Path, patterns: tuple[str, ...] = ("**/*",)) -> str:
     """Hash of the names and content of a folder's files."""
-    files = [path for path in sorted(folder.glob(pattern)) if path.is_file()]
+    files = sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file()})
     return digest(*(f"{path.relative_to(folder)} {file_digest(path)}" for path in files))
 
 

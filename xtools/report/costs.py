@@ -165,12 +165,10 @@ def keep_reference(study: Study) -> str:
     return f"kept {len(timed)} repetitions in {path.relative_to(ROOT)}"
 
 
-def language_cost(study: Study, backbone: str) -> tuple[dict, dict] | None:
-    """Tokens and median latency (ms) per example by language over the repetitions of a backbone; None without a record."""
+def language_cost(study: Study, backbone: str) -> tuple[dict, dict]:
+    """Tokens and median latency (ms) per example by language over the repetitions of a backbone; empty without a record."""
     timed = [record.result for cell, record in records.of_phase(study, "timing") if cell.backbone == backbone]
-    if not timed:
-        return None
-    tokens = timed[0].tokens_by_language
+    tokens = timed[0].tokens_by_language if timed else {}
     return tokens, {language: float(np.median([result.measured.by_language_ms[language] for result in timed])) for language in tokens}
 
 

@@ -11,6 +11,7 @@ import seaborn as sns
 from IPython.display import HTML
 from matplotlib.ticker import LogLocator
 
+from xtools.records import Point
 from xtools.report import stats
 
 MARKERS = ["o", "s", "D", "^", "v", "P", "X", "*", "<", ">"]
@@ -37,10 +38,15 @@ def answer(effect: str, limits: str) -> HTML:
     return HTML(f'<p class="lead">{html.escape(effect)}</p><p><em>What this study cannot say:</em> {html.escape(limits)}</p>')
 
 
-def frame(table: pd.DataFrame, caption: str = "") -> HTML:
-    """A table as HTML, text escaped; in place of an empty one a line that says so."""
+def nothing(sentence: str) -> HTML:
+    """A plain line in place of a figure or table that has nothing to show."""
+    return HTML(f"<p>{html.escape(sentence)}</p>")
+
+
+def frame(table: pd.DataFrame, caption: str = "", empty: str = "") -> HTML:
+    """A table as HTML, text escaped; in place of an empty one the line `empty`."""
     if table.empty:
-        return HTML(f"<p>{html.escape(caption)}: nothing to show yet</p>")
+        return nothing(empty or f"{caption}: nothing to show yet")
     body = table.to_html(index=False, border=0, escape=True, na_rep="–", float_format="{:.1f}".format)
     return HTML(body.replace(">", f"><caption>{html.escape(caption)}</caption>", 1) if caption else body)
 
@@ -60,8 +66,10 @@ def _unfold(addresses: dict[str, str]) -> str:
     return f"<details><summary>{len(addresses)}</summary>{items}</details>"
 
 
-def learning_curve(curve: dict, what: str) -> HTML:
+def learning_curve(curve: dict | None, what: str) -> HTML:
     """Training loss against steps."""
+    if curve is None:
+        return nothing(f"{what}: nothing was trained here")
     fig, ax = plt.subplots(figsize=(5.5, 2.6))
     ax.plot(curve["step"], curve["loss"], marker="o", markersize=3)
     ax.set(xlabel="step", ylabel="training loss (nats)", title=what)
@@ -70,6 +78,8 @@ def learning_curve(curve: dict, what: str) -> HTML:
 
 def language_tax(tokens: dict[str, float], ms: dict[str, float], source: str, what: str) -> HTML:
     """Sub-words and latency per example relative to the source language's, one pair of bars per language."""
+    if not tokens:
+        return nothing(f"{what}: not timed yet")
     base = source if source in tokens else next(iter(tokens))
     ratios = pd.DataFrame({"sub-words": pd.Series(tokens) / tokens[base], "latency": pd.Series(ms) / ms[base]})
     ratios = ratios.sort_values("sub-words").rename_axis("language").reset_index()
@@ -85,13 +95,14 @@ def language_tax(tokens: dict[str, float], ms: dict[str, float], source: str, wh
     return figure(fig, f"{what}: {worst.language} takes {worst['sub-words']:.2f} times the sub-words of {base}")
 
 
-def sweep(points: list[dict], what: str) -> HTML:
+def sweep(points: list[Point], what: str) -> HTML:
     """Milliseconds per example against length, one line per batch size; holes are left out and named below."""
-    found = pd.DataFrame([p for p in points if "ms" in p])
-    holes = "; ".join(f"{p['length']} tokens x {p['batch']}: {p['hole']}" for p in points if "hole" in p)
+    if not points:
+        return nothing("This study sweeps no lengths.")
+    found = pd.DataFrame([(p.length, p.batch, p.ms / p.batch) for p in points if p.ms is not None], columns=["length", "batch", "each"])
+    holes = "; ".join(f"{p.length} tokens x {p.batch}: {p.hole}" for p in points if p.hole)
     if found.empty:
-        return HTML(f"<p>{html.escape(holes)}</p>")
-    found["each"] = found.ms / found.batch
+        return nothing(holes)
     fig, ax = plt.subplots(figsize=(5.5, 2.8))
     for marker, (batch, own) in zip(MARKERS, found.groupby("batch"), strict=False):
         ax.plot(own.length, own.each, marker=marker, label=f"{batch}")
@@ -105,6 +116,8 @@ def sweep(points: list[dict], what: str) -> HTML:
 
 def amounts(found: pd.DataFrame, what: str) -> HTML:
     """Gain against the number of intermediate examples (log scale), one line per kind of language, one panel per backbone and task."""
+    if found.empty:
+        return nothing("This study varies no amount of intermediate data.")
     panels = list(found.groupby(["backbone", "task"], sort=False))
     kinds = list(dict.fromkeys(found.kind))
     fig, axes = plt.subplots(1, len(panels), figsize=(4.6 * len(panels), 3.2), sharey=True, squeeze=False)
@@ -125,6 +138,8 @@ def amounts(found: pd.DataFrame, what: str) -> HTML:
 
 def variants(found: pd.DataFrame, what: str) -> HTML:
     """Latency of each setting (precision, attention, compiled), one marker per backbone, with 95% intervals over repetitions."""
+    if found.empty:
+        return nothing("This study times no other settings.")
     settings = list(dict.fromkeys(found.setting))
     fig, ax = plt.subplots(figsize=(6.2, 0.42 * len(settings) + 1.2))
     for i, (backbone, own) in enumerate(found.groupby("backbone", sort=False)):
@@ -146,8 +161,10 @@ def _ticks(ax) -> None:
     ax.minorticks_off()
 
 
-def scores_by_language(scores: dict[str, float], metric: str, source: str, chance: float = 0) -> HTML:
-    """One bar per language, the source language dark; a dotted line at chance."""
+def scores_by_language(scores: dict[str, float], metric: str, source: str, chance: float = 0, empty: str = "") -> HTML:
+    """One bar per language, the source language dark; a dotted line at chance; in place of no bar the line `empty`."""
+    if not scores:
+        return nothing(empty)
     order = sorted(scores, key=lambda language: (language != source, -scores[language]))
     fig, ax = plt.subplots(figsize=(max(4, 0.6 * len(order)), 2.6))
     colours = [sns.color_palette()[0] if language == source else "#b8c4d6" for language in order]
@@ -171,6 +188,8 @@ def latency_by_length(tokens: list[int], seconds, what: str) -> HTML:
 
 def gain_map(summary: pd.DataFrame, recipes: list[str], targets: list[str], title: str) -> HTML:
     """Gain over `none` per recipe and target: shade and number; bold where the interval excludes zero."""
+    if summary.empty:
+        return nothing(f"{title}: no recipe has a gain to show yet")
     wide = summary.pivot(index="recipe", columns="target", values="mean").reindex(index=recipes, columns=targets)
     fig, ax = plt.subplots(figsize=(1.1 * len(targets) + 1.5, 0.55 * len(recipes) + 1))
     bound = max(5.0, float(wide.abs().max().max()))
@@ -187,6 +206,8 @@ def gain_map(summary: pd.DataFrame, recipes: list[str], targets: list[str], titl
 
 def by_language(table: pd.DataFrame, recipes: list[str], languages: list[str], title: str) -> HTML:
     """Score per language and recipe, averaged over the targets that have every language, with 95% intervals over seeds."""
+    if table.empty:
+        return nothing(f"{title}: no scores yet")
     test = table[table.split == "test"]
     whole = test.groupby("target").language.nunique()
     test = test[test.target.isin(whole[whole == len(languages)].index)].groupby(["recipe", "language", "seed"]).score.mean().reset_index()
@@ -207,8 +228,8 @@ def chosen(table: pd.DataFrame, backbone: str, target: str, recipes, languages) 
     """Scores by language of a backbone and target (or `all`), for the recipes and languages chosen."""
     own = table[(table.backbone == backbone) & table.language.isin(languages)]
     own = own if target == "all" else own[own.target == target]
-    ready = len(own) and len(recipes) and len(languages)
-    return by_language(own, list(recipes), list(languages), f"{backbone}, {target}") if ready else HTML("<p>nothing to show</p>")
+    chosen_some = len(recipes) and len(languages)
+    return by_language(own[: len(own) if chosen_some else 0], list(recipes), list(languages), f"{backbone}, {target}")
 
 
 def chooser(table: pd.DataFrame, backbones: list[str], recipes: list[str], targets: list[str]):
@@ -227,6 +248,8 @@ def chooser(table: pd.DataFrame, backbones: list[str], recipes: list[str], targe
 def score_against_latency(points: pd.DataFrame, frontier: pd.DataFrame, title: str) -> HTML:
     """Average score against latency per backbone (marker) and recipe (colour), with 95% intervals over seeds; a line joins the points
     of the frontier."""
+    if points.empty:
+        return nothing(f"{title}: no timing record, or no complete average, yet")
     fig, ax = plt.subplots(figsize=(6.5, 3.6))
     backbones, recipes = list(dict.fromkeys(points.backbone)), list(dict.fromkeys(points.recipe))
     for row in points.itertuples():

@@ -158,7 +158,10 @@ def gap_frame(study: Study, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def world_checks(study: Study, table: pd.DataFrame) -> pd.DataFrame:
-    """Whether the microworld can answer at all: room in the source scores, transfer graded by distance, size that matters."""
+    """Whether the microworld can answer at all: room in the source scores, transfer graded by distance, size that matters;
+    empty for real rows."""
+    if study.source != "microworld":
+        return pd.DataFrame()
     means = table.groupby(["backbone", "recipe", "target", "split", "language"]).score.mean().reset_index()
     dev = means[means.split == "dev"].score
     none = means[(means.split == "test") & (means.recipe == "none") & (means.language != study.source_language)]
@@ -238,6 +241,11 @@ def ledger_frame(ledger: pd.DataFrame) -> pd.DataFrame:
     shown = ledger.assign(measured=[r.counted or stats.show(r.mean, r.low, r.high, sign=True) for r in ledger.itertuples()])
     columns = ["claim", "source", "published", "confidence", "backbone", "measured", "verdict"]
     return shown[columns].rename(columns={"confidence": "known", "measured": "measured (points)"})
+
+
+def verdicts(ledger: pd.DataFrame) -> list[records.Verdict]:
+    """The ledger's rows for the report's record; a figure that is not there is None."""
+    return [records.Verdict(**row) for row in ledger.astype(object).where(ledger.notna(), None).to_dict("records")]
 
 
 def links(study: Study, ledger: pd.DataFrame) -> dict:

@@ -31,11 +31,11 @@ def preload() -> None:
     import seaborn  # noqa: F401
     from transformers import AutoModelForMaskedLM, AutoTokenizer, XLMRobertaForMaskedLM  # noqa: F401
 
-    from xtools import cells, features, finetuning, scoring, tasks, timing  # noqa: F401
+    from xtools import cells, features, finetuning, scoring, timing  # noqa: F401
     from xtools.report import plots  # noqa: F401
     from xtools.run import cell, fingerprints  # noqa: F401
 
-    features.code(tasks.get("xnli"))  # the code is parsed here, not again in every cell
+    features.code("xnli")  # the code is parsed here, not again in every cell
 
 
 def serve(address: str) -> None:

@@ -9,6 +9,7 @@ import yaml
 from xtools import versions
 from xtools.tasks import Hub, Task, get
 
+CCG = ("*.tsv", "tags_to_id.json", "**/wsj_*.auto")
 UNFETCHED = "not fetched"  # in place of a commit that is not known here
 
 
@@ -31,7 +32,7 @@ def _state(source, part: Hub, language: str) -> str:
     """A part's place, and what says which data lies there."""
     config = part.config.format(lang=language)
     if part.reader == "ccg":
-        return f"ccg {versions.folder_digest(Path(source.ccg)) if source.ccg and Path(source.ccg).is_dir() else UNFETCHED}"
+        return f"ccg {versions.folder_digest(Path(source.ccg), CCG) if source.ccg and Path(source.ccg).is_dir() else UNFETCHED}"
     if source.root == "hub":
         return f"{part.repo} {config} {commit(part.repo, part.revision, 'datasets')}"
     return f"{part.repo} {config} {_content(Path(source.root, part.repo), config)}"
@@ -71,7 +72,7 @@ def commit(repo: str, revision: str | None, kind: str) -> str:
 def of_translations(source, task: str) -> str:
     """The content of a task's own translations, where the study names a folder of such."""
     folder = Path(os.path.expandvars(source.translations), task) if source.translations else None
-    return versions.folder_digest(folder, "*.jsonl") if folder and folder.is_dir() else ""
+    return versions.folder_digest(folder, ("*.jsonl",)) if folder and folder.is_dir() else ""
 
 
 def of_text(source, languages: Iterable[str], reads: Iterable[tuple[str, str, str]]) -> list[str]:
