@@ -107,10 +107,11 @@ def _is_module(name: str) -> bool:
     return name.startswith("xtools") and _file(name).exists()
 
 
+@cache
 def _parsed(source: str, module: str) -> Module:
     tree = ast.parse(source)
     parts = Module(imports=_imports(tree))
-    statements = [node for node in tree.body if not isinstance(node, ast.Import | ast.ImportFrom)]
+    statements = [node for node in _Meaning().visit(tree).body if not isinstance(node, ast.Import | ast.ImportFrom)]
     defined = {name for node in statements for name in _defined(node)}
     for node in statements:
         names = _defined(node)
@@ -153,7 +154,6 @@ def _entries(table: ast.expr) -> list[tuple[str, ast.expr]]:
 
 
 def _definition(node: ast.AST, module: str, defined: set[str], imports: dict) -> Definition:
-    node = _Meaning().visit(node)
     names = _Names(module, defined, imports)
     names.visit(node)
     return Definition(ast.dump(node), frozenset(names.found))

@@ -9,8 +9,10 @@ import collections
 from rich.console import Console
 from rich.table import Table
 
-from xtools import encoder, records, sources, targets, tasks, timing
+from xtools import encoder, sources, targets, tasks, timing
 from xtools.problems import Problem, nearest
+from xtools.run import plan
+from xtools.run.fingerprints import fingerprints
 from xtools.settings import Backbone, Training
 from xtools.study import Recipe, Study
 from xtools.tasks import Task, format_of
@@ -31,12 +33,12 @@ def show(study: Study, gpu: str | None) -> None:
     if gpu and gpu.lower() not in GPUS:
         raise Problem(f"GPU={gpu}: unknown{nearest(gpu.lower(), GPUS)}")
     rate, what = (GPUS[gpu.lower()], f"one {gpu.upper()}") if gpu else (measured_rate(), "this machine")
-    fingerprints = records.fingerprints(study)
-    total = collections.Counter(cell.phase for cell in fingerprints)
-    current = collections.Counter(cell.phase for cell, value in fingerprints.items() if records.is_current(cell, value))
+    cells = fingerprints(study)
+    total = collections.Counter(cell.phase for cell in cells)
+    current = collections.Counter(cell.phase for cell, value in cells.items() if (plan.store(cell.phase, value) / "record.json").exists())
     notes: set[str] = set()
     work = collections.Counter()
-    for cell in fingerprints:
+    for cell in cells:
         work[cell.phase] += cell_flops(study, cell, notes)
     table = Table("phase", "cells", "to run", "PFLOPs", f"hours, {what}", title=f"{study.name}: {study.title}")
     for phase in total:

@@ -22,6 +22,9 @@ def fingerprints(study: Study) -> dict[Cell, str]:
     return found
 
 
+USED = {"backbone": (), "timing": ("encode",)}  # of a format, by the phases that do not use all that numbers come from
+
+
 def code(study: Study, cell: Cell) -> str:
     """Hash of the code that a cell reaches: from its notebook, and from the formats, entries and makers of its tasks."""
     return _code(cell.phase, tuple(sorted({name for name, _, _ in reads_of(study, cell)})), study.source == "microworld")
@@ -33,7 +36,7 @@ def _code(phase: str, names: tuple[str, ...], made: bool) -> str:
     involved = [tasks.get(name) for name in names]
     entries = [("TASKS", task.name) for task in involved] + [("MAKERS", task.world) for task in involved if made]
     formats = {tasks.format_of(task) for task in involved}
-    measured = [(form.__name__, name) for form in formats for name in tasks.MEASURED if hasattr(form, name)]
+    measured = [(form.__name__, name) for form in formats for name in USED.get(phase, tasks.MEASURED) if hasattr(form, name)]
     apart = ("hub", "ccg") if made else ("microworld", "world", "world_examples", "world_retrieval", "pictures")
     return versions.code(notebook, entries, measured, [f"xtools.sources.{place}" for place in apart])
 

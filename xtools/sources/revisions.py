@@ -35,17 +35,19 @@ def _state(source, part: Hub, language: str) -> str:
         return f"ccg {versions.folder_digest(Path(source.ccg), CCG) if source.ccg and Path(source.ccg).is_dir() else UNFETCHED}"
     if source.root == "hub":
         return f"{part.repo} {config} {commit(part.repo, part.revision, 'datasets')}"
-    return f"{part.repo} {config} {_content(Path(source.root, part.repo), config)}"
+    splits = part.split.format(lang=language).split("|")
+    return f"{part.repo} {config} {part.split} {_content(Path(source.root, part.repo), config, splits)}"
 
 
-def _content(folder: Path, config: str) -> str:
-    """Hash of a configuration's files: its own folder's or itself, with what the README says of it; else all of the data set's."""
+def _content(folder: Path, config: str, splits: list[str]) -> str:
+    """Hash of a split's files and of what the README says of their configuration; of all the data set's where it is laid out otherwise."""
     place = folder / config
     if place.is_file():
         return versions.file_digest(place)
-    if not place.is_dir():
+    patterns = tuple(f"{split}-*" for split in splits)
+    if not any(path for pattern in patterns for path in place.glob(pattern)):
         return versions.folder_digest(folder) if folder.is_dir() else UNFETCHED
-    return versions.digest(versions.folder_digest(place), _described(folder / "README.md", config))
+    return versions.digest(versions.folder_digest(place, patterns), _described(folder / "README.md", config))
 
 
 def _described(readme: Path, config: str) -> str:
