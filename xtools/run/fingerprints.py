@@ -54,8 +54,13 @@ def reads_of(study: Study, cell: Cell) -> list[tuple[str, str, str]]:
         found = [(stage, "train", source) for stage in study.stages(cell.target) if tasks.get(stage).is_trained]
         found += [(task.name, "dev", source)] if "dev" in task.hub else []
         return found + _scored(study, task)
-    shown = study.targets[:1] if cell.phase == "backbone" else study.targets
-    return [(name, "test", language) for name in shown for language in targets.test_languages(study, tasks.get(name))]
+    names = study.targets if cell.phase == "timing" else _shown(study, cell)
+    return [(name, "test", language) for name in names for language in targets.test_languages(study, tasks.get(name))]
+
+
+def _shown(study: Study, cell: Cell) -> list[str]:
+    """The target whose text a backbone's page shows. It is no number of a new backbone, and no reason to pretrain one anew."""
+    return study.targets[:1] if study.backbones[cell.backbone].load else []
 
 
 def _scored(study, task) -> list[tuple[str, str, str]]:
@@ -93,11 +98,10 @@ def parameters(study: Study, cell: Cell) -> dict:
 
 def _backbone(study: Study, cell: Cell) -> dict:
     entry = study.backbones[cell.backbone]
-    shown = {"shown": [study.targets[0], study.languages_of(study.targets[0])]}
     if entry.load:
-        return shown
+        return {"shown": [(name, study.languages_of(name)) for name in _shown(study, cell)]}
     shape = entry.model_dump(include={"layers", "hidden", "heads", "pictures"})
-    return shown | {"seed": cell.seed, "shape": shape, "pretraining": study.pretraining.model_dump()}
+    return {"seed": cell.seed, "shape": shape, "pretraining": study.pretraining.model_dump()}
 
 
 def _intermediate(study: Study, cell: Cell) -> dict:
