@@ -1,6 +1,6 @@
 import pytest
 
-from xtools import encoder, study, timing
+from xtools import encoder, study, tasks, timing
 from xtools.problems import Problem
 from xtools.run import estimate
 
@@ -33,6 +33,15 @@ def test_a_target_that_uses_anothers_model_costs_no_training():
     loaded = study.load("pocket_full")
     cells = {c.target: c for c in loaded.cells() if c.phase == "target" and c.recipe == "none"}
     assert estimate.cell_flops(loaded, cells["mlqa"], set()) < estimate.cell_flops(loaded, cells["xquad"], set()) / 2
+
+
+def test_a_mining_corpus_counts_by_its_sentences_and_a_choice_by_its_sequences(monkeypatch):
+    loaded, notes = study.load("xtreme"), set()
+    assert [estimate._size(loaded, tasks.get("bucc2018"), split, "zh", None, notes) for split in ("test", "candidates")] == [88_860] * 2
+    monkeypatch.setattr(estimate, "_lengths", lambda *asked: None)
+    config = encoder.config_of("FacebookAI/xlm-roberta-base")
+    one, four = (estimate._per_example(loaded, tasks.get(name), "train", 128, config, notes) for name in ("mnli", "hellaswag"))
+    assert four == 4 * one and notes == {estimate.LENGTHS}
 
 
 def test_an_unknown_gpu_is_told():

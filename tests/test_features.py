@@ -58,7 +58,7 @@ def test_whatever_matters_has_a_file_of_its_own(tokenizer, folder, monkeypatch):
     for asked in (("rows", task, 40), ("others", task, 40), ("rows", other, 40), ("rows", task, 41)):
         features.load(asked[0], lambda: rows, tokenizer, *asked[1:])
     features.load("rows", lambda: rows, more, task, 40)
-    monkeypatch.setattr(features.versions, "closure", lambda source: "another state of the code")
+    monkeypatch.setattr(features, "code", lambda name: "another state of the code")
     features.load("rows", lambda: rows, tokenizer, task, 40)
     assert len(list(folder.iterdir())) == 6
 

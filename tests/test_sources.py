@@ -13,7 +13,8 @@ from datasets import ClassLabel, Features, Value
 
 from xtools import sources, tasks
 from xtools.problems import Problem
-from xtools.sources import Source
+from xtools.sources import Source, revisions
+from xtools.tasks import tagging
 
 NLI = Features(
     {"premise": Value("string"), "hypothesis": Value("string"), "label": ClassLabel(names=["entailment", "neutral", "contradiction"])}
@@ -58,9 +59,9 @@ def test_copa_test_labels_are_hidden_and_its_question_is_spelt_out(parquet_root)
 def test_trailing_newlines_of_tatoeba_go(parquet_root):
     row = {"source_sentence": "Hallo.\n", "target_sentence": "Hello.\n", "source_lang": "deu", "target_lang": "eng"}
     root = parquet_root("google/xtreme", "tatoeba.deu", {"validation": [row]})
-    rows = sources.rows(folder(root), tasks.get("tatoeba"), "test", "de")
-    candidates = sources.rows(folder(root), tasks.get("tatoeba"), "candidates", "de")
-    assert (rows[0]["text"], candidates[0]["text"], rows[0]["gold"]) == ("Hello.", "Hallo.", [candidates[0]["id"]])
+    queries, candidates = sources.retrieval(folder(root), tasks.get("tatoeba"), ["de"], None)
+    query, candidate = queries["de"][0], candidates["de"][0]
+    assert (query["text"], candidate["text"], query["gold"]) == ("Hello.", "Hallo.", [candidate["id"]])
 
 
 def test_shifted_answer_starts_are_moved_to_the_nearest_occurrence(parquet_root):
@@ -123,10 +124,11 @@ def test_pretraining_text_holds_no_test_row(parquet_root):
 
 def test_revision_changes_with_the_data_alone(parquet_root):
     root = str(parquet_root("nyu-mll/glue", "mnli", {"train": [nli(0)]}, NLI))
-    before = sources.revision(folder(root), [tasks.get("mnli")])
-    assert before == sources.revision(folder(root), [tasks.get("mnli")])
+    reads = [("mnli", "train", "en")]
+    before = revisions.of(folder(root), reads)
+    assert before == revisions.of(folder(root), reads)
     parquet_root("nyu-mll/glue", "mnli", {"train": [nli(1)]}, NLI)
-    assert sources.revision(folder(root), [tasks.get("mnli")]) != before
+    assert revisions.of(folder(root), reads) != before
 
 
 # ---------------------------------------------------------------- data sets that the mirror lacks, with the Hub's columns and traps
@@ -177,7 +179,7 @@ def test_pawsx_keeps_its_placeholders_as_the_benchmark_does(parquet_root):
 @pytest.mark.parametrize("numbers", [True, False])
 def test_treebanks_have_names_or_numbers_for_tags_and_fused_words_are_dropped(parquet_root, numbers):
     names = ["DET", "_", "NOUN"]
-    upos = [tasks.tagging.UD_ORDER.index(n) for n in names] if numbers else names
+    upos = [tagging.UD_ORDER.index(n) for n in names] if numbers else names
     row = {"sent_id": "s", "tokens": ["the", "dogs", "dog"], "upos": upos}
     root = parquet_root("commul/universal_dependencies", "el_gdt", {"dev": [row], "test": [row]})
     for split in ("dev", "test"):
@@ -204,8 +206,7 @@ def test_a_language_of_several_treebanks_is_all_of_them(parquet_root):
 def test_tatoebas_further_languages_are_told_by_a_column(parquet_root):
     rows = [{"sentence1": f"{lang}\n", "sentence2": f"en {lang}", "lang": f"{lang}-eng"} for lang in ("pol", "aze", "pol")]
     root = parquet_root("mteb/tatoeba-bitext-mining", "default", {"test": rows})
-    queries = sources.rows(folder(root), tasks.get("tatoeba"), "test", "pl")
-    candidates = sources.rows(folder(root), tasks.get("tatoeba"), "candidates", "pl")
+    queries, candidates = (found["pl"] for found in sources.retrieval(folder(root), tasks.get("tatoeba"), ["pl"], None))
     assert [q["text"] for q in queries] == ["en pol"] * 2 and [c["text"] for c in candidates] == ["pol"] * 2
     assert [q["gold"] for q in queries] == [[c["id"]] for c in candidates]
 

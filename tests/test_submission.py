@@ -7,6 +7,7 @@ import pytest
 from xtools import benchmark, tasks
 from xtools.problems import Problem
 from xtools.report import submission
+from xtools.tasks import span
 
 QUESTIONS = {
     "data": [
@@ -80,7 +81,25 @@ def test_mlqa_has_its_own_normal_form_per_language(tmp_path):
     ],
 )
 def test_mlqa_normal_forms(language, text, normal):
-    assert tasks.span.normalize_mlqa(text, language) == normal
+    assert span.normalize_mlqa(text, language) == normal
+
+
+@pytest.mark.parametrize(
+    ("task", "pairs", "text"),
+    [
+        ("xnli", [["0", 1], ["1", 0]], "neutral\nentailment\n"),
+        ("pawsx", [["0", 1], ["1", 0]], "1\n0\n"),
+        ("xcopa", [["0", 1]], '{"label": 1}\n'),
+        ("panx", [["0", [[0, 1], [2]]], ["1", [[0]]]], "O\nB-PER\n\nI-PER\n\nO\n"),
+        ("xquad", [["q", "猫"]], '{\n "q": "猫"\n}\n'),
+        ("lareqa", [["q", ["a", "b"]]], '{\n "q": [\n  "a",\n  "b"\n ]\n}\n'),
+        ("tatoeba", [["0", ["7", "3"]], ["1", ["8"]], ["2", ["9"]]], "8\n9\n7\n"),  # in the order of their sorted queries
+        ("bucc2018", [["foreign-12", ["en-3"]], ["foreign-13", []]], "zh-000000012\ten-000000003\n"),
+    ],
+)
+def test_files_by_hand(task, pairs, text):
+    task, queries = tasks.get(task), [{"id": "0", "text": "c"}, {"id": "1", "text": "a"}, {"id": "2", "text": "b"}]
+    assert tasks.format_of(task).file_text(pairs, task, "zh", lambda: queries) == text
 
 
 def test_missing_and_unequal_files_are_told(tmp_path):
@@ -124,7 +143,7 @@ def test_a_study_writes_a_submission_that_scores_as_its_records_say(micro):
     from xtools.sources import Source
 
     gold = [tasks.get("xnli").labels[row["label"]] for row in sources.rows(Source("microworld"), tasks.get("xnli"), "test", "qab", 50)]
-    assert 100 * sum(p == g for p, g in zip(predicted, gold, strict=True)) / 50 == record["result"]["scores"]["qab"]["accuracy"]
+    assert 100 * sum(p == g for p, g in zip(predicted, gold, strict=True)) / 50 == record["result"]["scores"]["qab"]["metrics"]["accuracy"]
     assert len((folder / "tatoeba/test-qac.tsv").read_text().splitlines()) == 50
     tags = (folder / "udpos/test-qaa.tsv").read_text()
     assert tags.count("\n\n") == 49 and set(tags.split()) <= set(tasks.get("udpos").labels)

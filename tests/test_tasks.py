@@ -25,11 +25,8 @@ def test_registry_is_consistent():
     assert nine <= {name for name, task in known.items() if not task.is_target}
     assert {name for name, task in known.items() if task.is_target} == {*benchmark.XTREME, *benchmark.XTREME_R}
     for task in known.values():
-        form = tasks.format_of(task)
-        assert hasattr(form, "encode") and hasattr(form, "score")
         assert not task.is_target or task.languages
-        parts = [part for split in task.hub.values() for part in (split if isinstance(split, tuple) else (split,))]
-        assert all("/" in part.repo for part in parts if part.reader != "ccg"), "bare Hub ids are dead"
+        assert all("/" in part.repo for part in task.all_parts() if not part.licensed), "bare Hub ids are dead"
         for language in task.languages:
             assert task.parts("test", language), f"{task.name} has no test split in {language}"
 
@@ -39,7 +36,7 @@ def test_unknown_task_names_the_nearest():
         tasks.get("xnl")
 
 
-@pytest.mark.parametrize("name", [n for n, t in tasks.registry().items() if t.format != "retrieval"])
+@pytest.mark.parametrize("name", [n for n, t in tasks.registry().items() if not t.is_searched])
 def test_every_trained_task_learns_its_training_examples(name, tiny, settings):
     task = sources.complete(WORLD, tasks.get(name))
     rows = sources.rows(WORLD, task, "train", "qaa", 24)
@@ -50,7 +47,7 @@ def test_every_trained_task_learns_its_training_examples(name, tiny, settings):
     assert scores[task.metric] > max(60, task.chance + 25), curve["loss"]
 
 
-@pytest.mark.parametrize("name", [n for n, t in tasks.registry().items() if t.format != "retrieval"])
+@pytest.mark.parametrize("name", [n for n, t in tasks.registry().items() if not t.is_searched])
 def test_predictions_do_not_depend_on_the_batch(name, tiny):
     torch.manual_seed(0)
     task = sources.complete(WORLD, tasks.get(name))
@@ -206,10 +203,10 @@ def test_unanswerable_questions_are_right_when_left_unanswered():
 
 def test_retrieval_finds_each_text_itself(tiny):
     task = tasks.get("tatoeba")
-    rows = sources.rows(WORLD, task, "test", "qab", 40)
+    rows = sources.retrieval(WORLD, task, ["qab"], 40)[0]["qab"]
     vectors = scoring.embed(tiny, task, rows, [1, 2], "mean", 64)
     assert vectors.shape == (2, 40, 32)
-    found = scoring.retrieve(task, rows, rows, vectors[1], vectors[1], "qab")
+    found = retrieval.retrieve(task, rows, rows, vectors[1], vectors[1], "qab")
     assert found.scores["accuracy"] == 100 and found.predictions[3][0] == rows[3]["id"]
 
 
@@ -221,35 +218,6 @@ def test_search_is_by_cosine_and_agrees_with_a_plain_product():
     wanted = np.argsort(-(unit[0] @ unit[1].T), axis=1)[:, :5]
     assert (found == wanted).all()
     assert np.allclose(cosines, np.take_along_axis(unit[0] @ unit[1].T, wanted, 1), atol=1e-6)
-
-
-def test_mining_finds_planted_pairs_among_distractors_and_no_row_twice():
-    rng = np.random.default_rng(1)
-    x = rng.normal(size=(60, 16))
-    y = np.concatenate([x[:30] + 0.05 * rng.normal(size=(30, 16)), rng.normal(size=(50, 16))])
-    pairs = retrieval.mine(x, y)
-    assert len({i for _, i, _ in pairs}) == len({j for _, _, j in pairs}) == len(pairs)
-    assert {(i, j) for _, i, j in pairs[:30]} == {(i, i) for i in range(30)}
-    assert [p[0] for p in pairs] == sorted((p[0] for p in pairs), reverse=True)
-
-
-def test_the_best_threshold_is_the_best_of_all():
-    rng = np.random.default_rng(2)
-    scored = sorted(((float(s), bool(rng.random() < s)) for s in rng.random(50)), reverse=True)
-
-    def f1(threshold):
-        kept = [right for score, right in scored if score >= threshold]
-        return 2 * sum(kept) / (len(kept) + 30)
-
-    best = retrieval.best_threshold(scored, 30)
-    assert f1(best) == max(f1(score) for score, _ in scored)
-    assert retrieval.best_threshold([(1.0, False)], 3) == float("inf"), "nothing right: nothing is mined"
-
-
-def test_repeated_sentences_are_one():
-    rows = [{"id": "a", "text": "x"}, {"id": "b", "text": "y"}, {"id": "c", "text": "x"}]
-    unique, alias = retrieval.unify(rows)
-    assert [row["id"] for row in unique] == ["a", "b"] and alias == {"a": "a", "b": "b", "c": "a"}
 
 
 def test_average_precision_divides_by_what_can_be_found():
@@ -270,19 +238,7 @@ def test_a_dual_encoder_learns_its_pairs(name, tiny, settings):
     pool = {row["positive"]: {"id": str(i), "text": row["positive"]} for i, row in enumerate(rows)}
     queries = [row | {"gold": [pool[row["positive"]]["id"]]} for row in rows]
     vectors = [scoring.embed(tiny, task, found, [2], "first", 64)[0] for found in (queries, list(pool.values()))]
-    assert scoring.retrieve(task, queries, list(pool.values()), *vectors, "qaa").scores[task.metric] > 80
-
-
-def test_mining_tunes_on_held_out_queries_and_scores_the_others():
-    task, rng = tasks.get("bucc2018"), np.random.default_rng(3)
-    c = rng.normal(size=(80, 16))
-    q = np.concatenate([c[:40] + 0.05 * rng.normal(size=(40, 16)), rng.normal(size=(40, 16))])
-    queries = [{"id": f"f{i}", "text": f"f{i}", "gold": [f"e{i}"] if i < 40 else []} for i in range(80)]
-    candidates = [{"id": f"e{i}", "text": f"e{i}"} for i in range(80)]
-    found = scoring.retrieve(task, queries, candidates, q, c, "de")
-    assert found.scores["held_out"] == 16 and found.scores["n"] == 64 == len(found.rows)
-    assert found.scores["f1"] > 95
-    assert "f0" not in {row["id"] for row in found.rows}
+    assert retrieval.retrieve(task, queries, list(pool.values()), *vectors, "qaa").scores[task.metric] > 80
 
 
 def test_mentions_are_marked_and_stray_braces_go():

@@ -1,9 +1,7 @@
 """Where rows come from: the microworld, the Hugging Face Hub, or a folder in the Hub's layout. One function, whatever the source."""
 
-import hashlib
 import json
 from dataclasses import replace
-from pathlib import Path
 
 from xtools.problems import Problem
 from xtools.sources import ccg, microworld, world, world_examples
@@ -134,21 +132,6 @@ def at_hand(source: Source, task: Task, split: str, language: str) -> bool:
     from xtools.sources import hub
 
     return hub.cached(task, split, language)
-
-
-def revision(source: Source, tasks: list[Task]) -> str:
-    """What identifies the data of some tasks: the world's fingerprint, or a hash of the folder's files, or the Hub's ids."""
-    if source.is_generated:
-        return world.fingerprint()
-    entries = {part for task in tasks for part in task.all_parts()}
-    repos = sorted({part.repo for part in entries if not part.licensed})
-    files = [] if source.root == "hub" else [path for repo in repos for path in Path(source.root, repo).rglob("*")]
-    if source.ccg and any(part.licensed for part in entries):
-        files += [path for pattern in ("*.tsv", "tags_to_id.json", "**/wsj_*.auto") for path in Path(source.ccg).glob(pattern)]
-    digest = hashlib.sha256(" ".join(sorted(f"{part.repo} {part.revision}" for part in entries)).encode())
-    for path in sorted(path for path in files if path.is_file()):
-        digest.update(path.name.encode() + path.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 def unlabelled(source: Source, tasks: list[Task], languages: dict[str, list[str]], n: int, seed: int) -> list:
