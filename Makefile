@@ -13,7 +13,7 @@ RUN = .venv/bin/python -m xtools
 OPTIONS = $(PROFILE) $(if $(CORES),--cores $(CORES)) $(if $(ENGINE),--engine "$(ENGINE)")
 
 .DEFAULT_GOAL := help
-.PHONY: help study timing reference report plan fetch site submission score bench backbones calibrate lab test lint lock clean
+.PHONY: help study timing reference report plan fetch site submission score bench backbones calibrate lab prune test lint lock clean
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -38,8 +38,8 @@ reference: .venv/lock ## keep a study's timing in results/, for reports made on 
 report: .venv/lock ## rebuild the report from the records alone
 	@$(RUN) report $(OPTIONS)
 
-plan: .venv/lock ## show a study's cells, downloads, disk, FLOPs and hours, for this machine or GPU=<name>
-	@$(RUN) plan $(OPTIONS) $(if $(GPU),--gpu $(GPU))
+plan: .venv/lock ## show a study's cells, downloads, disk, FLOPs and hours, for this machine or GPU=<name>; RESOLVED=1: its parameters
+	@$(RUN) plan $(OPTIONS) $(if $(GPU),--gpu $(GPU)) $(if $(RESOLVED),--resolved)
 
 fetch: .venv/lock ## download everything a study needs, to run it offline afterwards
 	@$(RUN) fetch $(OPTIONS)
@@ -68,10 +68,11 @@ lab: .venv/lock ## open JupyterLab; a double click on notebooks/*.py opens it as
 	@.venv/bin/jupyter lab --notebook-dir=. notebooks/explore.py
 
 test: .venv/lock ## run the tests
-	@.venv/bin/python -m pytest
+	@.venv/bin/python -m pytest -n auto
 
-lint: .venv/lock ## check style
-	@.venv/bin/ruff check . && .venv/bin/ruff format --check .
+lint: .venv/lock ## check style, types and that the notebooks' text is as jupytext writes it
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy xtools
+	@.venv/bin/jupytext --test --to ipynb -q notebooks/*.py
 
 lock: ## write requirements.lock anew from pyproject.toml
 	@rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
@@ -79,6 +80,9 @@ lock: ## write requirements.lock anew from pyproject.toml
 	@{ echo "# Exact versions, written by make lock from pyproject.toml; do not edit."; \
 	   .venv-lock/bin/python -m pip freeze --exclude xtools | sed 's/^torch==\([0-9.]*\)+.*/torch==\1/'; } > requirements.lock
 	@rm -rf .venv-lock build *.egg-info
+
+prune: .venv/lock ## remove the cells in runs/ that no study has any more, such as those of parameters of before
+	@$(RUN) prune
 
 clean: ## remove what studies wrote (runs/); the environment and the backbones stay
 	@rm -rf runs

@@ -131,4 +131,6 @@ plots.scores_by_language(scores, task.metric, source, task.chance)
 # %%
 gap = scoring.transfer_gap(scores, source)
 average = pd.Series(scores).mean()
-plots.lead(f"After {progress['steps']} steps {backbone} scores {average:.1f} on average; the other languages lie {gap:.1f} points below {source}.")
+plots.lead(
+    f"After {progress['steps']} steps {backbone} scores {average:.1f} on average; the other languages lie {gap:.1f} points below {source}."
+)

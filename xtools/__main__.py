@@ -9,43 +9,137 @@ from pathlib import Path
 from xtools import ROOT
 from xtools.problems import Problem
 
+# What is heavy to import is imported by the command that needs it, so that a finished study answers at once.
 
-def main(words: list[str] | None = None) -> int:
-    """Run one command; the exit status: 0, 1 when cells failed, 2 for a mistake of the user's, told in one line."""
-    parser = argparse.ArgumentParser(prog="xtools", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    for name, text in (
-        ("study", "run what is missing of a study, then report"),
-        ("timing", "run what is missing of a study's timing alone, then report"),
-        ("report", "rebuild the report from the records alone"),
-        ("fetch", "download everything a study needs"),
-        ("plan", "show the cells, downloads, disk and compute of a study, running nothing"),
-        ("backbones", "make the published backbones of a study that are missing or of another world"),
-        ("site", "write an index page of the report and every executed notebook"),
-        ("reference", "keep a study's timing with the project, for reports made on other machines"),
-        ("submission", "write the predictions of a study in XTREME's layout"),
-        ("calibrate", "sweep task sizes on the published backbones and print the table"),
-    ):
-        command = commands.add_parser(name, help=text)
-        command.add_argument("profile", nargs="?", default="pocket")
-        command.add_argument("--cores", type=positive, default=None, help="cells at a time (default: all cores, or one per GPU)")
-        if name == "plan":
+
+def study(asked: argparse.Namespace) -> int:
+    """run what is missing of a study, then report"""
+    from xtools.run import engine
+
+    return engine.run(asked.profile, asked.cores, asked.engine)
+
+
+def timing(asked: argparse.Namespace) -> int:
+    """run what is missing of a study's timing alone, then report"""
+    from xtools.run import engine
+
+    return engine.run(asked.profile, asked.cores, asked.engine, phase="timing")
+
+
+def report(asked: argparse.Namespace) -> int:
+    """rebuild the report from the records alone"""
+    from xtools.run import engine
+
+    return engine.report(asked.profile)
+
+
+def plan(asked: argparse.Namespace) -> int:
+    """show the cells, downloads, disk and compute of a study, running nothing"""
+    from xtools.run import estimate
+    from xtools.study import load, resolved
+
+    if asked.resolved:
+        print(resolved(load(asked.profile)), end="")
+    else:
+        estimate.show(load(asked.profile), asked.gpu)
+    return 0
+
+
+def fetch(asked: argparse.Namespace) -> int:
+    """download everything a study needs"""
+    from xtools.run import fetch
+    from xtools.study import load
+
+    return fetch.run(load(asked.profile))
+
+
+def site(asked: argparse.Namespace) -> int:
+    """write an index page of the report and every executed notebook"""
+    from xtools.report import pages
+    from xtools.study import load
+
+    print(f"index: {pages.site(load(asked.profile)).relative_to(ROOT)}")
+    return 0
+
+
+def reference(asked: argparse.Namespace) -> int:
+    """keep a study's timing with the project, for reports made on other machines"""
+    from xtools.report import costs
+    from xtools.study import load
+
+    print(costs.keep_reference(load(asked.profile)))
+    return 0
+
+
+def submission(asked: argparse.Namespace) -> int:
+    """write the predictions of a study in XTREME's layout"""
+    from xtools.report import submission
+    from xtools.study import load
+
+    files = submission.write(load(asked.profile))
+    print(f"{len(files)} files in runs/{asked.profile}/submission")
+    return 0
+
+
+def backbones(asked: argparse.Namespace) -> int:
+    """make the published backbones of a study that are missing or outdated"""
+    from xtools.backbones import publish_all
+    from xtools.study import load
+
+    publish_all(load(asked.profile), asked.cores or len(os.sched_getaffinity(0)))
+    return 0
+
+
+def calibrate(asked: argparse.Namespace) -> int:
+    """sweep task sizes on the published backbones and print the table"""
+    from xtools.run import calibration
+    from xtools.study import load
+
+    calibration.run(load(asked.profile), asked.cores or len(os.sched_getaffinity(0)))
+    return 0
+
+
+def prune(asked: argparse.Namespace) -> int:
+    """remove the cells that no study's plan has any more"""
+    from xtools.run.plan import prune
+
+    cells, size = prune()
+    print(f"removed {cells} cells, {size / 1e6:,.0f} MB")
+    return 0
+
+
+def score(asked: argparse.Namespace) -> int:
+    """score a folder of predictions in XTREME's layout against gold labels"""
+    from xtools.report import submission
+
+    found = submission.score(asked.predictions, asked.labels, asked.benchmark)
+    print(json.dumps(found, indent=1) if asked.json else submission.table(found))
+    return 0
+
+
+OF_A_STUDY = (study, timing, report, plan, fetch, site, reference, submission, backbones, calibrate)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The commands with their options; a command's help is its function's docstring."""
+    words = argparse.ArgumentParser(prog="xtools", description=__doc__)
+    commands = words.add_subparsers(dest="command", required=True)
+    for run in (*OF_A_STUDY, prune, score):
+        command = commands.add_parser(run.__name__, help=run.__doc__)
+        command.set_defaults(run=run)
+        if run in OF_A_STUDY:
+            command.add_argument("profile", nargs="?", default="pocket")
+            command.add_argument("--cores", type=positive, default=None, help="cells at a time (default: all cores, or one per GPU)")
+            command.add_argument("--engine", default="", help="further words for Snakemake, such as '--executor slurm --jobs 64'")
+        if run is plan:
             command.add_argument("--gpu", help="estimate hours for this GPU instead of this machine")
-        command.add_argument("--engine", default="", help="further words for Snakemake, such as '--executor slurm --jobs 64'")
-    scored = commands.add_parser("score", help="score a folder of predictions in XTREME's layout against gold labels")
-    scored.add_argument("predictions", type=Path)
-    scored.add_argument("labels", type=Path)
-    scored.add_argument("--benchmark", choices=("xtreme", "xtreme_r"), default="xtreme")
-    scored.add_argument("--json", action="store_true", help="all scores in full precision")
-    asked = parser.parse_args(words)
-    try:
-        return run(asked)
-    except Problem as error:
-        print(error, file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; what was finished is kept, run again to go on", file=sys.stderr)
-        return 130
+            command.add_argument("--resolved", action="store_true", help="print all parameters instead, defaults filled in")
+        if run is score:
+            command.add_argument("predictions", type=Path)
+            command.add_argument("labels", type=Path)
+            command.add_argument("--benchmark", choices=("xtreme", "xtreme_r"), default="xtreme")
+            command.add_argument("--json", action="store_true", help="all scores in full precision")
+    return words
 
 
 def positive(word: str) -> int:
@@ -55,58 +149,17 @@ def positive(word: str) -> int:
     return int(word)
 
 
-def run(asked: argparse.Namespace) -> int:
-    if asked.command == "study":
-        from xtools.run import engine
-
-        return engine.run(asked.profile, asked.cores, asked.engine)
-    if asked.command == "timing":
-        from xtools.run import engine
-
-        return engine.run(asked.profile, asked.cores, asked.engine, phase="timing")
-    if asked.command == "report":
-        from xtools.run import engine
-
-        return engine.report(asked.profile)
-    if asked.command == "score":
-        from xtools.report import submission
-
-        found = submission.score(asked.predictions, asked.labels, asked.benchmark)
-        print(json.dumps(found, indent=1) if asked.json else submission.table(found))
-        return 0
-    from xtools import study
-
-    loaded = study.load(asked.profile)
-    if asked.command == "submission":
-        from xtools.report import submission
-
-        files = submission.write(loaded)
-        print(f"{len(files)} files in runs/{loaded.name}/submission")
-    if asked.command == "reference":
-        from xtools.report import costs
-
-        print(costs.keep_reference(loaded))
-    if asked.command == "site":
-        from xtools.report import pages
-
-        print(f"index: {pages.site(loaded).relative_to(ROOT)}")
-    if asked.command == "fetch":
-        from xtools.run import fetch
-
-        return fetch.run(loaded)
-    if asked.command == "plan":
-        from xtools.run import estimate
-
-        estimate.show(loaded, asked.gpu)
-    if asked.command == "backbones":
-        from xtools import backbones
-
-        backbones.publish_all(loaded, asked.cores or len(os.sched_getaffinity(0)))
-    if asked.command == "calibrate":
-        from xtools.run import calibration
-
-        calibration.run(loaded, asked.cores or len(os.sched_getaffinity(0)))
-    return 0
+def main(words: list[str] | None = None) -> int:
+    """Run one command; the exit status: 0, 1 when cells failed, 2 for a mistake of the user's, told in one line."""
+    asked = parser().parse_args(words)
+    try:
+        return asked.run(asked)
+    except Problem as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; what was finished is kept, run again to go on", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ def run(profile: str, cores: int | None = None, engine: str = "", phase: str = "
 
     loaded = study.load(profile)
     cores = cores or default_cores(loaded)
+    fetch_first(loaded)
     with locked(loaded.folder), cell_server() as address:
         grid = plan(loaded)
         link(grid)
@@ -51,6 +52,16 @@ def run(profile: str, cores: int | None = None, engine: str = "", phase: str = "
     if failed:
         print(f"{len(failed)} of {len(grid.cells)} cells failed; mend the cause and run again: only these are run")
     return 1 if failed else 0
+
+
+def fetch_first(loaded) -> None:
+    """Download what the study takes from the Hub, once and in sight, before its cells start: a plan names the commits that they read."""
+    online = os.environ.get("HF_HUB_OFFLINE", "").upper() not in ("1", "ON", "YES", "TRUE")
+    if online and loaded.timing.weights == "trained":
+        from xtools.run import fetch
+
+        if fetch.is_lacking(loaded):
+            fetch.run(loaded)
 
 
 def needed(grid: Plan, phase: str) -> set[str]:

@@ -9,7 +9,7 @@ import collections
 from rich.console import Console
 from rich.table import Table
 
-from xtools import encoder, sources, targets, tasks, timing
+from xtools import backbones, encoder, records, sources, targets, tasks, timing
 from xtools.problems import Problem, nearest
 from xtools.run import plan
 from xtools.run.fingerprints import fingerprints
@@ -33,6 +33,8 @@ def show(study: Study, gpu: str | None) -> None:
     if gpu and gpu.lower() not in GPUS:
         raise Problem(f"GPU={gpu}: unknown{nearest(gpu.lower(), GPUS)}")
     rate, what = (GPUS[gpu.lower()], f"one {gpu.upper()}") if gpu else (measured_rate(), "this machine")
+    for line in backbones.differences(study):
+        print(line)
     cells = fingerprints(study)
     total = collections.Counter(cell.phase for cell in cells)
     current = collections.Counter(cell.phase for cell, value in cells.items() if (plan.store(cell.phase, value) / "record.json").exists())
@@ -50,7 +52,8 @@ def show(study: Study, gpu: str | None) -> None:
     print(f"hours: at {rate / 1e12:,.3g} TFLOP/s {'from the data sheet' if gpu else 'measured in a matrix product just now'}, of which")
     print(f"  {UTILISATION:.0%} is assumed to be reached; start-up, data work and cells that are done already are not counted")
     kept = f"disk: about {size(disk(study))} for the encoders that the study keeps; encoded examples take 4 bytes a token, 12 in QA"
-    for line in (*downloads(study), kept, *told(notes)):
+    records_there = [record for _, record in records.of_phase(study, *total)]
+    for line in (*downloads(study), kept, *told(notes), *records.of_other_versions(records_there)):
         print(line)
 
 
@@ -169,7 +172,7 @@ def _lengths(study: Study, name: str, split: str, width: int) -> list[list[int]]
     key = (study.name, name, split, width)
     if key not in _sampled:
         _sampled[key] = None
-        entry = next(iter(study.backbones.values()))
+        entry = study.backbones[study.first]
         words = encoder.tokenizer_at_hand((entry.tokenizer or entry.load or "").format(seed=study.seeds[0]))
         task = tasks.get(name)
         language = study.source_language if split in ("train", "dev") else targets.test_languages(study, task)[0]

@@ -7,33 +7,42 @@ import huggingface_hub
 from rich.console import Console
 from rich.progress import track
 
-from xtools import encoder, sources, targets, tasks
+from xtools import encoder, sources, tasks
 from xtools.problems import Problem
 from xtools.run.estimate import size
-from xtools.sources import hub
+from xtools.run.fingerprints import reads_of
+from xtools.sources import hub, revisions
 from xtools.study import Recipe, Study
 
 FILES = ["*.json", "*.model", "*.txt"]  # config and tokenizer; of weights, safetensors alone
 
 
 def wanted(study: Study) -> list[tuple]:
-    """Every (task, split, language) that the study reads."""
-    found = [(name, split, study.source_language) for name in study.intermediate_tasks for split in ("train", "dev")]
-    for target in study.targets:
-        found += [(stage, "train", study.source_language) for stage in study.stages(target) if tasks.get(stage).is_trained]
-        task = tasks.get(target)
-        found += [(target, "dev", study.source_language)] if "dev" in task.hub and study.source_language in task.languages else []
-        found += [(target, split, language) for split in task.test_splits for language in targets.test_languages(study, task)]
-    return list(dict.fromkeys(found))
+    """Every (task, split, language) that the study's cells read, translations apart."""
+    reads = (read for cell in study.cells() for read in reads_of(study, cell))
+    return [read for read in dict.fromkeys(reads) if read[1] != "translated"]
+
+
+def encoders(study: Study) -> list[tuple[str, str | None, bool]]:
+    """What the study takes from the Hub as (id, revision, whether its weights are wanted): encoders, and tokenizers from elsewhere."""
+    found = []
+    for entry in study.backbones.values():
+        for where in filter(None, (entry.load, entry.tokenizer)):
+            if not encoder.is_local(where.format(seed=study.seeds[0])):
+                found.append((where, entry.revision if where == entry.load else None, where == entry.load))
+    return found
+
+
+def is_lacking(study: Study) -> bool:
+    """Whether something that the study takes from the Hub is not in the cache."""
+    if any(revisions.commit(where, revision, "models") == revisions.UNFETCHED for where, revision, _ in encoders(study)):
+        return True
+    return study.source == "hub" and any(state.endswith(revisions.UNFETCHED) for state in revisions.of(study.data, wanted(study)))
 
 
 def run(study: Study) -> int:
     """Fetch encoders and data; prints a line per encoder and data set. The exit status: 0, or 1 when something could not be had."""
-    missing = []
-    for entry in study.backbones.values():
-        for where in filter(None, (entry.load, entry.tokenizer)):
-            if not encoder.is_local(where.format(seed=study.seeds[0])):
-                missing += _encoder(where, entry.revision if where == entry.load else None, weights=where == entry.load)
+    missing = [problem for where, revision, weights in encoders(study) for problem in _encoder(where, revision, weights)]
     if study.source != "microworld":
         missing += _data(study)
     for line in missing:

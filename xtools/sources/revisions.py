@@ -33,6 +33,8 @@ def _state(source, part: Hub, language: str) -> str:
     config = part.config.format(lang=language)
     if part.reader == "ccg":
         return f"ccg {versions.folder_digest(Path(source.ccg), CCG) if source.ccg and Path(source.ccg).is_dir() else UNFETCHED}"
+    if source.root == "hub" and part.reader == "json":
+        return f"{part.repo} {config}"  # of a repository that has no commits in the Hub's cache
     if source.root == "hub":
         return f"{part.repo} {config} {commit(part.repo, part.revision, 'datasets')}"
     splits = part.split.format(lang=language).split("|")
