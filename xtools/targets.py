@@ -90,7 +90,7 @@ def _with_texts(searched: Searched, pool: list[dict]) -> list[dict]:
     """The queries with the texts of the candidates that are right and of the first one found, for people to read."""
     text = {candidate["id"]: candidate["text"] for candidate in pool}
     pairs = zip(searched.rows, searched.predictions, strict=True)
-    return [row | {"texts": {i: text[i] for i in [*row["gold"], *found[:1]] if i in text}} for row, found in pairs]
+    return [row | {"texts": {i: text[i] for i in [*row["gold"], *ranked[:1]] if i in text}} for row, ranked in pairs]
 
 
 def development_score(model: Model, study: Study) -> dict | None:
@@ -135,6 +135,6 @@ def timing_features(encoder: Encoder, study: Study) -> dict[str, list[dict]]:
     features: dict[str, list[dict]] = {}
     for task, language in pairs:
         rows = sources.read(study.data, task, "test", language, each)
-        found = format_of(task).encode(rows, encoder.tokenizer, task, study.target.for_task(task.name).max_length)
-        features.setdefault(language, []).extend(found)
+        encoded = format_of(task).encode(rows, encoder.tokenizer, task, study.target.for_task(task.name).max_length)
+        features.setdefault(language, []).extend(encoded)
     return features

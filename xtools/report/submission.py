@@ -60,13 +60,13 @@ def score(predictions: Path, labels: Path, benchmark: str) -> dict:
     for folder in (predictions, labels):
         if not folder.is_dir():
             raise Problem(f"{folder}: no such folder; it must hold <task>/test-<language>.<tsv|json|jsonl>")
-    found = {}
+    scored = {}
     for name, languages in BENCHMARKS[benchmark].items():
         if (predictions / name).is_dir() and (labels / name).is_dir():
             task = tasks.get(name)
             metrics = {lang: _score_file(task, lang, *(f / file_name(task, lang) for f in (predictions, labels))) for lang in languages}
-            found[name] = {"languages": metrics, "score": task_score({k: v[task.metric] for k, v in metrics.items()}, languages)}
-    return {"tasks": found, "averages": averages({name: entry["score"] for name, entry in found.items()}, benchmark)}
+            scored[name] = {"languages": metrics, "score": task_score({k: v[task.metric] for k, v in metrics.items()}, languages)}
+    return {"tasks": scored, "averages": averages({name: entry["score"] for name, entry in scored.items()}, benchmark)}
 
 
 def _score_file(task: Task, language: str, predicted: Path, gold: Path) -> dict[str, float]:

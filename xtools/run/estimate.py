@@ -111,12 +111,12 @@ def _intermediate(study: Study, cell, config, notes) -> float:
     recipe, total = Recipe.parse(cell.recipe), 0.0
     joint = study.intermediate.for_task(recipe.task)
     for name in study.tasks_of(cell.recipe):
-        own = study.intermediate.for_task(name)
-        n = _size(study, tasks.get(name), "train", study.source_language, recipe.examples or own.examples, notes)
+        settings = study.intermediate.for_task(name)
+        n = _size(study, tasks.get(name), "train", study.source_language, recipe.examples or settings.examples, notes)
         n = min(n, joint.cap or n)
         total += 3 * joint.epochs * n * _per_example(study, tasks.get(name), "train", joint.max_length, config, notes)
         n = _size(study, tasks.get(name), "dev", study.source_language, study.evaluation.dev, notes)
-        total += n * _per_example(study, tasks.get(name), "dev", own.max_length, config, notes)
+        total += n * _per_example(study, tasks.get(name), "dev", settings.max_length, config, notes)
     if recipe.mlm:
         total += 3 * joint.epochs * study.intermediate.mlm_examples * timing.flops(config, joint.max_length)
     return total
@@ -211,7 +211,7 @@ def disk(study: Study) -> float:
     """Bytes of the encoders that cells keep for those downstream."""
     kept = 0.0
     for cell in study.cells():
-        made = cell.phase == "backbone" and not study.backbones[cell.backbone].load
-        if made or cell.phase == "intermediate" or (cell.phase == "target" and study.is_served(cell.target)):
+        new = cell.phase == "backbone" and not study.backbones[cell.backbone].load
+        if new or cell.phase == "intermediate" or (cell.phase == "target" and study.is_served(cell.target)):
             kept += 4 * parameters(config_of(study.backbones[cell.backbone], study))
     return kept

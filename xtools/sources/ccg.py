@@ -48,20 +48,20 @@ def rows(source, split: str) -> list[dict]:
     root = folder(source)
     files = _auto_files(root, split)
     if files:
-        leaves = [LEAF.findall(line) for path in files for line in path.read_text().splitlines() if line.startswith("(")]
-        return [{"id": str(i), "words": [w for _, w in found], "tags": [t for t, _ in found]} for i, found in enumerate(leaves)]
+        sentences = [LEAF.findall(line) for path in files for line in path.read_text().splitlines() if line.startswith("(")]
+        return [{"id": str(i), "words": [w for _, w in leaves], "tags": [t for t, _ in leaves]} for i, leaves in enumerate(sentences)]
     path = root / f"{split}.tsv"
     if not path.exists():
         raise Problem(f"ccg: {path}: not there; the folder must hold {LAYOUTS}")
     if not (root / "tags_to_id.json").exists():
         raise Problem(f"ccg: {root / 'tags_to_id.json'}: not there; the folder must hold {LAYOUTS}")
-    found = []
+    sentences = []
     for number, line in enumerate(path.read_text().splitlines(), 1):
         words, _, tags = line.partition("\t")
         if len(words.split()) != len(tags.split()):
             raise Problem(f"ccg: {path}, line {number}: {len(words.split())} words but {len(tags.split())} tags")
-        found.append({"id": str(number), "words": words.split(), "tags": tags.split()})
-    return found
+        sentences.append({"id": str(number), "words": words.split(), "tags": tags.split()})
+    return sentences
 
 
 def _auto_files(root: Path, split: str) -> list[Path]:

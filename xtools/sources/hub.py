@@ -176,21 +176,21 @@ def rows(source: Source, task: Task, split: str, language: str, n: int | None) -
 
 def identity(source: Source, task: Task, split: str, language: str) -> list:
     """The parts of a split with the library's cached files of each, whose names change with their content; else a hash of its rows."""
-    found = []
+    states = []
     for part in parts(source, task, split, language):
         there = table(source, part, language)
         known = [file["filename"] for file in there.cache_files] if isinstance(there, datasets.Dataset) else []
-        found.append([_where(part, language), known or hashlib.sha256(json.dumps(list(there)).encode()).hexdigest()])
-    return found
+        states.append([_where(part, language), known or hashlib.sha256(json.dumps(list(there)).encode()).hexdigest()])
+    return states
 
 
 def parts(source: Source, task: Task, split: str, language: str) -> list[Hub]:
     """The parts of a split; a subset may lack some of several, never all."""
-    found = task.parts(split, language)
-    if not found:
+    wanted = task.parts(split, language)
+    if not wanted:
         raise Problem(f"{task.name}: has no {split} split in {language}")
-    there = [part for part in found if has(source, part, language)] if source.subset and len(found) > 1 else found
-    return there or found
+    there = [part for part in wanted if has(source, part, language)] if source.subset and len(wanted) > 1 else wanted
+    return there or wanted
 
 
 def _canonical(raw, part: Hub, task: Task, language: str, n: int | None, start: int = 0) -> list[dict]:
@@ -223,8 +223,8 @@ def translated(source: Source, task: Task, language: str, n: int | None) -> list
     if source.translations:
         path = Path(source.translations, task.name, f"{language}.jsonl")
         if path.exists():
-            found = [json.loads(line) for line in path.read_text().splitlines()]
-            return found if n is None else found[:n]
+            translations = [json.loads(line) for line in path.read_text().splitlines()]
+            return translations if n is None else translations[:n]
     if task.translated and language in task.translated.only:
         return _canonical(table(source, task.translated, language), task.translated, task, language, n)
     folder = source.translations or "<translations>"
@@ -233,7 +233,7 @@ def translated(source: Source, task: Task, language: str, n: int | None) -> list
 
 def counts(source: Source, task: Task, languages: list[str]) -> list[dict]:
     """See `xtools.sources.counts`."""
-    found = []
+    differing = []
     for split in task.hub:
         for language in languages if split in task.test_splits else ["en"]:
             entries = task.parts(split, language)
@@ -241,8 +241,8 @@ def counts(source: Source, task: Task, languages: list[str]) -> list[dict]:
                 n = len(table(source, part, language)) if len(entries) == 1 or has(source, part, language) else 0
                 expected = part.expected(language)
                 if (expected is not None and n != expected) or n == 0:
-                    found.append({"task": task.name, "split": split, "part": _where(part, language), "rows": n, "published": expected})
-    return [dict(row) for row in dict.fromkeys(tuple(row.items()) for row in found)]
+                    differing.append({"task": task.name, "split": split, "part": _where(part, language), "rows": n, "published": expected})
+    return [dict(row) for row in dict.fromkeys(tuple(row.items()) for row in differing)]
 
 
 def unlabelled(source: Source, tasks: list[Task], languages: dict[str, list[str]], n: int, seed: int) -> list[str]:
@@ -253,7 +253,7 @@ def unlabelled(source: Source, tasks: list[Task], languages: dict[str, list[str]
     """
     documents = set()
     if source.root == "hub":
-        codes = sorted({code for found in languages.values() for code in found})
+        codes = sorted({code for target in languages.values() for code in target})
         for code in codes:
             documents |= set(wikipedia(code, -(-n // len(codes))))
     else:

@@ -25,9 +25,9 @@ def rows(maker: str, split: str, language: str, n: int) -> list[dict]:
 def translated(maker: str, language: str, n: int, noise: float) -> list[dict]:
     """The first `n` training examples in another language as a machine would translate them: a share `noise` of the words is another
     word of the language. Spans and tags are kept in place, as word-aligned projection would."""
-    found = rows(maker, "train", language, n)
+    exact = rows(maker, "train", language, n)
     words = [world.spell(word, world.LANGUAGES[language]) for key, forms in sorted(world.lexicon(language).items()) for word in forms]
-    return [_garbled(row, rng_of("translation", maker, language, i), words, noise) for i, row in enumerate(found)]
+    return [_garbled(row, rng_of("translation", maker, language, i), words, noise) for i, row in enumerate(exact)]
 
 
 def _garbled(row: dict, rng: random.Random, words: list[str], noise: float) -> dict:

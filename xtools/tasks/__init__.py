@@ -55,7 +55,7 @@ __all__ = ["MEASURED", "Hub", "Searched", "Task", "format_of", "formats", "get",
 @cache
 def formats() -> dict[str, ModuleType]:
     """The format modules by name, in alphabetical order."""
-    names = sorted(found.name for found in pkgutil.iter_modules(__path__))
+    names = sorted(module.name for module in pkgutil.iter_modules(__path__))
     modules = {name: importlib.import_module(f"{__name__}.{name}") for name in names}
     return {name: module for name, module in modules.items() if hasattr(module, "TASKS")}
 

@@ -96,7 +96,7 @@ METRICS = {"accuracy": first_is_right, "map@20": average_precision, "mrr@20": re
 def score(predictions: list[list[str]], rows: list[dict], task: Task, language: str) -> dict[str, float]:
     """The task's metric in percent, from the candidate ids predicted for each query, best first."""
     metric = METRICS[task.metric]
-    return {task.metric: 100 * sum(metric(found, row["gold"]) for found, row in zip(predictions, rows, strict=True)) / len(rows)}
+    return {task.metric: 100 * sum(metric(ranked, row["gold"]) for ranked, row in zip(predictions, rows, strict=True)) / len(rows)}
 
 
 def retrieve(task: Task, queries: list[dict], candidates: list[dict], q: np.ndarray, c: np.ndarray, language: str) -> Searched:
@@ -132,16 +132,16 @@ def file_text(pairs: list, task: Task, language: str, rows: Callable[[], list[di
         return json.dumps(dict(pairs), ensure_ascii=False, indent=1) + "\n"
     text = {row["id"]: row["text"] for row in rows()}
     ordered = sorted(pairs, key=lambda pair: text[pair[0]])
-    return "".join(f"{found[0]}\n" for _, found in ordered)
+    return "".join(f"{ranked[0]}\n" for _, ranked in ordered)
 
 
 def score_files(predicted: Path, gold: Path, task: Task, language: str) -> dict[str, float]:
     """As `score`; a query of a pool without prediction scores 0."""
     if not task.pooled:
         return accuracy(lines(predicted), lines(gold))
-    found, right = json.loads(predicted.read_text()), json.loads(gold.read_text())
+    ranked, right = json.loads(predicted.read_text()), json.loads(gold.read_text())
     rows = [{"gold": [answer.strip() for answer in answers]} for answers in right.values()]
-    return score([found.get(query, []) for query in right], rows, task, language)
+    return score([ranked.get(query, []) for query in right], rows, task, language)
 
 
 # ---------------------------------------------------------------- tasks

@@ -153,13 +153,13 @@ def score_files(predicted: Path, gold: Path, task: Task, language: str) -> dict[
 
 def _sequences(path: Path) -> list[list[str]]:
     """Tags, one a line, sequences parted by empty lines."""
-    found = [[]]
+    sequences = [[]]
     for line in lines(path):
         if line:
-            found[-1].append(line)
+            sequences[-1].append(line)
         else:
-            found.append([])
-    return found if found[-1] else found[:-1]
+            sequences.append([])
+    return sequences if sequences[-1] else sequences[:-1]
 
 
 # ---------------------------------------------------------------- tasks
