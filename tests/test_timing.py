@@ -8,7 +8,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForMaskedLM
 
 from xtools import encoder as encoders
-from xtools import timing
+from xtools import records, timing
+from xtools.report import costs
 from xtools.scoring import forward
 from xtools.settings import Timing
 
@@ -72,8 +73,9 @@ def test_a_repetition_measures_everything(tiny):
     assert set(measured) == {(8, 1), (8, 4), (16, 1), (16, 4)}
     assert [p["hole"] for p in found["sweep"] if p["length"] == 500] == ["longer than the 64 tokens that the encoder reads"]
     assert [v["variant"] for v in found["variants"]] == ["int8/eager", "fp32/sdpa"] and all(v["median"] > 0 for v in found["variants"])
-    assert list(timing.summary(fixed, found).columns) == ["", "this repetition"]
-    assert len(timing.variants_frame(found, "fp32")) == 3
+    result = records.Timing(**fixed, precision="fp32", attention="eager", weights="random", tokenizer="its own", measured=found)
+    assert list(costs.summary(result).columns) == ["", "this repetition"]
+    assert len(costs.variants_frame(result)) == 3
 
 
 def test_percentiles_need_enough_queries():
