@@ -151,7 +151,7 @@ def trainer(config, features: list[dict], batch_size: int, how: str, precision: 
 
 def interleaved(contestants: dict, rounds: int, say) -> dict[str, list[float]]:
     """Seconds of each contestant per round; one round more comes first and is not counted."""
-    seconds = {name: [] for name in contestants}
+    seconds: dict[str, list[float]] = {name: [] for name in contestants}
     for i in range(rounds + 1):
         for name, run in contestants.items():
             spent = run()
@@ -190,7 +190,7 @@ def speed(shape: str, mean: int, n: int, batch_size: int, rounds: int, device: t
         training[name], inference[name] = trainer(config, features, batch_size, how, precisions[0])
     forward = sum(timing.flops(config, len(f["ids"][0])) for f in features)
     tokens = sum(len(f["ids"][0]) for f in features)
-    found = {"shape": shape, "examples": n, "batch_size": batch_size, "mean_length": tokens / n, "rounds": rounds}
+    found: dict = {"shape": shape, "examples": n, "batch_size": batch_size, "mean_length": tokens / n, "rounds": rounds}
     for phase, contestants, flops in (("training", training, 3 * forward), ("inference", inference, forward)):
         seconds = interleaved(contestants, rounds, lambda line, phase=phase: say(f"{shape} {phase}, {line}"))
         found[phase] = {name: summary(name, seconds, flops, tokens, n, device) for name in seconds}
@@ -250,7 +250,7 @@ def cell_overhead(rounds: int) -> dict | None:
     cells = [nbformat.v4.new_code_cell(code) for code in ("", "import torch, transformers\nfrom xtools import study")]
     cells[0]["metadata"]["tags"] = ["parameters"]
     kernel = {"name": "python3", "display_name": "Python 3"}
-    found = {"ours": [], "papermill": []}
+    found: dict[str, list[float]] = {"ours": [], "papermill": []}
     with tempfile.TemporaryDirectory() as folder, engine.cell_server() as address:
         source = Path(folder, "empty.ipynb")
         nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), source)
@@ -295,8 +295,8 @@ def main(words: list[str] | None = None) -> int:
     asked = parser.parse_args(words)
     device = encoder.choose_device("auto")
     machine = records.machine()
-    result = {
-        "machine": f"{machine['gpu'] or machine['cpu']}, {torch.get_num_threads()} threads, torch {torch.__version__}",
+    result: dict = {
+        "machine": f"{machine.gpu or machine.cpu}, {torch.get_num_threads()} threads, torch {torch.__version__}",
         "commit": records.commit(),
     }
     shapes = asked.shapes or (["mini"] if device.type == "cpu" else ["base", "large"])
