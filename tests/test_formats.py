@@ -69,7 +69,7 @@ def test_formats_and_tasks_are_found_in_alphabetical_order_of_their_files():
 def test_a_split_is_a_tuple_however_its_entry_is_written():
     part = tasks.Hub("o/n", "{lang}", "test", dict)
     one, many = (tasks.Task("x", "span", "f1", "qa", {"test": split}) for split in (part, (part,)))
-    assert one.hub == many.hub == {"test": (part,)} and one.all_parts() == [part]
+    assert one.splits == many.splits == {"test": (part,)} and one.all_parts() == [part]
 
 
 # ---------------------------------------------------------------- names of formats and tasks elsewhere

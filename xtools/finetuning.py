@@ -132,12 +132,12 @@ def score_frame(scores: dict[str, dict]) -> pd.DataFrame:
 
 def result(study: Study, data: dict, scores: dict[str, dict], curve: dict, encoder: Encoder) -> records.Intermediate:
     """What an intermediate cell's record keeps."""
-    subset = [entry for name, (task, _) in data.items() for entry in sources.counts(study.data, task, [])] if study.subset else []
+    counts = [entry for _, (task, _) in data.items() for entry in sources.counts(study.data, task, [])] if study.subset else []
     return records.Intermediate(
         dev={name: records.Score.of(found) for name, found in scores.items()},
-        curve=curve,
+        curve=records.Curve(**curve),
         examples={name: features.rows for name, (_, features) in data.items()},
         precision=encoder.precision,
         attention=encoder.attention,
-        subset=subset,
+        subset=[records.Subset(**entry) for entry in counts],
     )

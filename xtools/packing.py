@@ -71,7 +71,8 @@ def trial(encoder) -> str:
     if encoder.config.model_type not in FIRST_POSITION:
         return f"{encoder.config.model_type} cannot be packed"
     ids = _sample(encoder)
-    seconds, states = {True: [], False: []}, {}
+    seconds: dict[bool, list[float]] = {True: [], False: []}
+    states = {}
     training = encoder.model.training
     encoder.model.eval()
     try:

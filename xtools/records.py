@@ -208,15 +208,6 @@ class Report(Stored):
     ledger: list[Verdict]
 
 
-RESULTS: dict[str, type[Stored]] = {
-    "backbone": Backbone,
-    "intermediate": Intermediate,
-    "target": Target,
-    "timing": Timing,
-    "report": Report,
-}
-
-
 # ---------------------------------------------------------------- records
 
 
@@ -256,6 +247,15 @@ class Record(Stored, Generic[Result]):
     commit: str
 
 
+RECORDS: dict[str, type[Record]] = {
+    "backbone": Record[Backbone],
+    "intermediate": Record[Intermediate],
+    "target": Record[Target],
+    "timing": Record[Timing],
+    "report": Record[Report],
+}
+
+
 def write_json(path: Path, value) -> None:
     """Write beside `path` and rename onto it, so that the file is either whole or absent."""
     partial = path.with_name(path.name + ".partial")
@@ -271,7 +271,7 @@ def write_result(path: Path, result: Stored, times: dict[str, float]) -> None:
 def write(cell: Cell, fingerprint: str, handed: Path, times: dict[str, float]) -> None:
     """Write a cell's record from what its notebook handed over (`write_result`) and further times."""
     found = json.loads(handed.read_text())
-    record = Record[RESULTS[cell.phase]](
+    record = RECORDS[cell.phase](
         schema_version=SCHEMA,
         **{key: getattr(cell, key) for key in ("study", "phase", "backbone", "recipe", "target", "seed")},
         fingerprint=fingerprint,
@@ -301,7 +301,7 @@ def read(cell: Cell) -> Record | None:
             f"{_shown(cell)}: a record of schema {version}, and this is {SCHEMA}; read it with commit {found.get('commit')}, or remove it"
         )
     try:
-        return Record[RESULTS[cell.phase]].model_validate(found)
+        return RECORDS[cell.phase].model_validate(found)
     except ValidationError as error:
         first = error.errors()[0]
         raise Problem(f"{_shown(cell)}: {'.'.join(map(str, first['loc']))}: {first['msg']}; remove it and run again") from error

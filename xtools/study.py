@@ -241,7 +241,8 @@ def _read(path: Path) -> dict:
     try:
         values = yaml.load(path.read_text(), Loader)
     except yaml.YAMLError as error:
-        where = f", line {error.problem_mark.line + 1}" if getattr(error, "problem_mark", None) else ""
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
         raise Problem(f"{_shown(path)}{where}: not valid YAML ({getattr(error, 'problem', error)})") from error
     if not isinstance(values, dict):
         raise Problem(f"{_shown(path)}: must hold keys and values")

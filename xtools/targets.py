@@ -111,17 +111,18 @@ def result(model: Model, study: Study, scores: dict, dev: dict | None, gap: floa
     """What the record keeps: every metric per language, the main metric's mean, the gap, the learning curve, and where the data is a
     subset of the published one."""
     metric = model.task.metric
+    counts = sources.counts(study.data, model.task, test_languages(study, model.task)) if study.subset else []
     return records.Target(
         metric=metric,
         scores={language: records.Score.of(found) for language, found in scores.items()},
         score=sum(found[metric] for found in scores.values()) / len(scores),
         dev=records.Score.of(dev) if dev else None,
         gap=gap,
-        curve=model.curve,
+        curve=records.Curve(**model.curve) if model.curve else None,
         examples=model.examples,
         precision=model.encoder.precision,
         attention=model.encoder.attention,
-        subset=sources.counts(study.data, model.task, test_languages(study, model.task)) if study.subset else [],
+        subset=[records.Subset(**entry) for entry in counts],
     )
 
 

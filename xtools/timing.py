@@ -79,7 +79,8 @@ def single_stream(encoder: Encoder, features: list[dict], seconds: float = 0.0, 
     """Seconds per example, one after another, in rounds over the features until `seconds` and `iterations` are reached [calls]."""
     for feature in features[:WARM_UP]:
         forward(encoder, [feature], first_tokens)
-    spent, begun = [], time.perf_counter()
+    spent: list[float] = []
+    begun = time.perf_counter()
     while not spent or time.perf_counter() - begun < seconds or len(spent) < iterations:
         for feature in features:
             synchronize(encoder.device)
@@ -144,7 +145,8 @@ def sweep(encoder: Encoder, lengths: list[int], batches: list[int], seconds: flo
 def _batch_time(encoder: Encoder, features: list[dict], seconds: float, iterations: int) -> dict:
     budget = len(features) * (length(features[0]) + 8)  # one batch
     forward(encoder, features, first_tokens, budget)
-    spent, begun = [], time.perf_counter()
+    spent: list[float] = []
+    begun = time.perf_counter()
     while len(spent) < max(1, iterations) or time.perf_counter() - begun < seconds:
         synchronize(encoder.device)
         start = time.perf_counter()
@@ -229,8 +231,8 @@ def flags(device: torch.device, repeated: float, distinct: float, others: float)
 
             pynvml.nvmlInit()
             handle = pynvml.nvmlDeviceGetHandleByIndex(torch.cuda.current_device())
-            others = [p for p in pynvml.nvmlDeviceGetComputeRunningProcesses(handle) if p.pid != os.getpid()]
-            found += ["another process was on the GPU"] if others else []
+            strangers = [p for p in pynvml.nvmlDeviceGetComputeRunningProcesses(handle) if p.pid != os.getpid()]
+            found += ["another process was on the GPU"] if strangers else []
             slow = pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle) & ~(pynvml.nvmlClocksThrottleReasonGpuIdle)
             found += ["the GPU's clock was throttled"] if slow else []
     return found
@@ -238,7 +240,8 @@ def flags(device: torch.device, repeated: float, distinct: float, others: float)
 
 def repeated_and_distinct(encoder: Encoder, tokens: int, n: int = 24) -> tuple[float, float]:
     """Median seconds of one example again and again, and of `n` different ones of the same length, interleaved."""
-    features, times = synthetic(encoder, tokens, n), ([], [])
+    features = synthetic(encoder, tokens, n)
+    times: tuple[list[float], list[float]] = ([], [])
     for feature in features[:WARM_UP]:
         forward(encoder, [feature], first_tokens)
     for feature in features:

@@ -134,7 +134,7 @@ def resume(path: Path, modules, optimizer, losses) -> int:
     with safe_open(path, "pt") as file:
         tensors, step = {name: file.get_tensor(name) for name in file.keys()}, int(file.metadata()["step"])
     modules.load_state_dict({name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")})
-    state = {}
+    state: dict[int, dict] = {}
     for name, tensor in tensors.items():
         if name.startswith("optimizer."):
             _, index, key = name.split(".")

@@ -146,10 +146,10 @@ def _defined(node: ast.stmt) -> list[str]:
     return [name.id for name in stored if isinstance(name.ctx, ast.Store)]
 
 
-def _entries(table: ast.expr) -> list[tuple[str, ast.expr]]:
+def _entries(table) -> list[tuple[str, ast.expr]]:
     """The entries of a table: a list of calls whose first argument is their name, or a dict."""
     if isinstance(table, ast.Dict):
-        return [(key.value, value) for key, value in zip(table.keys, table.values, strict=True)]
+        return [(ast.literal_eval(key), value) for key, value in zip(table.keys, table.values, strict=True)]
     return [(call.args[0].value, call) for call in table.elts]
 
 
@@ -176,7 +176,8 @@ class _Names(ast.NodeVisitor):
     """Collects what a definition names of its own module and of others."""
 
     def __init__(self, module: str, defined: set[str], imports: dict[str, tuple[str, str]]):
-        self.module, self.defined, self.imports, self.found = module, defined, imports, set()
+        self.module, self.defined, self.imports = module, defined, imports
+        self.found: set[tuple[str, str]] = set()
 
     def visit_Attribute(self, node):
         module, whole = self.imports.get(getattr(node.value, "id", ""), ("", ""))

@@ -258,8 +258,8 @@ def efficiency(study: Study, table: pd.DataFrame) -> Answer:
         cost = f"{row['from, to'].replace(', ', ' to ')} costs {row['latency']} in latency and {row['FLOPs']} in FLOPs"
         told.append(cost + (f" and gives {gain} points" if gain != "–" else "; what it gives is not known yet"))
     for backbone, ratio in ratios.items():
-        percent = stats.show(*(100 * value for value in ratio))
-        told.append(f"scoring {backbone} after intermediate training takes {percent} percent of the time without")
+        mean, low, high = (100 * value for value in ratio)
+        told.append(f"scoring {backbone} after intermediate training takes {stats.show(mean, low, high)} percent of the time without")
     return Answer(f"{'; '.join(told)}." if told else f"{NO_ANSWER}: nothing has been timed yet.", limits)
 
 
@@ -301,7 +301,7 @@ def scores_by_kind(study: Study, table: pd.DataFrame) -> pd.DataFrame:
 
 def _published_size(study: Study, task: str) -> int | None:
     """Training rows of a task taken whole, from the Hub's published number."""
-    known = [part.rows for part in tasks.get(task).parts("train")] if study.source == "hub" else [None]
+    known = [part.expected(study.source_language) for part in tasks.get(task).parts("train")] if study.source == "hub" else [None]
     return None if None in known else sum(known)
 
 

@@ -60,7 +60,7 @@ def score(predictions: Path, labels: Path, benchmark: str) -> dict:
     for folder in (predictions, labels):
         if not folder.is_dir():
             raise Problem(f"{folder}: no such folder; it must hold <task>/test-<language>.<tsv|json|jsonl>")
-    scored = {}
+    scored: dict[str, dict] = {}
     for name, languages in BENCHMARKS[benchmark].items():
         if (predictions / name).is_dir() and (labels / name).is_dir():
             task = tasks.get(name)

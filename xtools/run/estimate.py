@@ -39,7 +39,7 @@ def show(study: Study, gpu: str | None) -> None:
     total = collections.Counter(cell.phase for cell in cells)
     current = collections.Counter(cell.phase for cell, value in cells.items() if (plan.store(cell.phase, value) / "record.json").exists())
     notes: set[str] = set()
-    work = collections.Counter()
+    work = dict.fromkeys(total, 0.0)
     for cell in cells:
         work[cell.phase] += cell_flops(study, cell, notes)
     table = Table("phase", "cells", "to run", "PFLOPs", f"hours, {what}", title=f"{study.name}: {study.title}")
@@ -66,10 +66,11 @@ def told(notes: set[str]) -> list[str]:
 
 def size(n: float) -> str:
     """Bytes for people."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if n < 1000 or unit == "GB":
-            return f"{n:,.3g} {unit}" if n < 1000 else f"{n:,.0f} {unit}"
+    for unit in ("B", "kB", "MB"):
+        if n < 1000:
+            return f"{n:,.3g} {unit}"
         n /= 1000
+    return f"{n:,.3g} GB" if n < 1000 else f"{n:,.0f} GB"
 
 
 def measured_rate() -> float:
@@ -181,7 +182,7 @@ def _lengths(study: Study, name: str, split: str, width: int) -> list[list[int]]
                 rows = sources.rows(study.data, sources.complete(study.data, task), split, language, SAMPLE)
             except Problem:
                 return None
-            lengths = [[] for _ in rows]
+            lengths: list[list[int]] = [[] for _ in rows]
             for feature in format_of(task).encode(rows, words, sources.complete(study.data, task), width):
                 lengths[feature["row"]] += [len(ids) for ids in feature["ids"]]
             _sampled[key] = lengths

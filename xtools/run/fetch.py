@@ -71,7 +71,8 @@ def _encoder(where: str, revision: str | None, weights: bool) -> list[str]:
 
 def _data(study: Study) -> list[str]:
     """Read every split once, which fetches it; the problems."""
-    sizes, missing = {}, []
+    sizes: dict[str, dict[str, str]] = {}
+    missing = []
     for name, split, language in track(wanted(study), "data sets", console=Console(), transient=True):
         task = tasks.get(name)
         try:

@@ -13,7 +13,7 @@ from xtools.study import Cell, Recipe, Study
 
 def fingerprints(study: Study) -> dict[Cell, str]:
     """For every cell of a study a hash of what its numbers hang on; equal cells have equal ones, in whatever study."""
-    found = {}
+    found: dict[Cell, str] = {}
     for cell in study.cells():
         reads = reads_of(study, cell)
         data = [*revisions.of(study.data, reads), *unlabelled(study, cell)]

@@ -109,7 +109,8 @@ def plan(study) -> Plan:
     """The study's plan. Of cells that are equal the first stands for all, so that it is run once."""
     from xtools.run.fingerprints import fingerprints
 
-    found, first = fingerprints(study), {}
+    found = fingerprints(study)
+    first: dict[tuple[str, str], str] = {}
     for cell, fingerprint in found.items():
         first.setdefault((cell.phase, fingerprint), cell.name)
     entries = {}

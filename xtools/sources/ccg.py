@@ -55,13 +55,13 @@ def rows(source, split: str) -> list[dict]:
         raise Problem(f"ccg: {path}: not there; the folder must hold {LAYOUTS}")
     if not (root / "tags_to_id.json").exists():
         raise Problem(f"ccg: {root / 'tags_to_id.json'}: not there; the folder must hold {LAYOUTS}")
-    sentences = []
+    tagged = []
     for number, line in enumerate(path.read_text().splitlines(), 1):
         words, _, tags = line.partition("\t")
         if len(words.split()) != len(tags.split()):
             raise Problem(f"ccg: {path}, line {number}: {len(words.split())} words but {len(tags.split())} tags")
-        sentences.append({"id": str(number), "words": words.split(), "tags": tags.split()})
-    return sentences
+        tagged.append({"id": str(number), "words": words.split(), "tags": tags.split()})
+    return tagged
 
 
 def _auto_files(root: Path, split: str) -> list[Path]:

@@ -164,7 +164,8 @@ READERS = {"dataset": _dataset, "json": _json, "archive": _archive, "ccg": _ccg}
 
 def rows(source: Source, task: Task, split: str, language: str, n: int | None) -> list[dict]:
     """The first `n` canonical rows of a split; a row that the task's entry drops (hidden label, empty) is not counted."""
-    canonical, start = [], 0
+    canonical: list[dict] = []
+    start = 0
     for part in parts(source, task, split, language):
         there = table(source, part, language)
         canonical += _canonical(there, part, task, language, None if n is None else n - len(canonical), start)
@@ -195,7 +196,8 @@ def parts(source: Source, task: Task, split: str, language: str) -> list[Hub]:
 
 def _canonical(raw, part: Hub, task: Task, language: str, n: int | None, start: int = 0) -> list[dict]:
     """At most `n` canonical rows of raw ones; those without an id of their own are numbered from `start` on."""
-    rows, i = [], 0
+    rows: list[dict] = []
+    i = 0
     if n == 0:
         return rows
     try:

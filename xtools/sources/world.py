@@ -107,7 +107,7 @@ def _syllables(rng: random.Random, n: int) -> str:
 def names() -> list[str]:
     """The 60 names that all languages share (each language writes them in its own script)."""
     rng = random.Random(f"names-{VERSION}")
-    found = {}
+    found: dict[str, None] = {}
     while len(found) < N_NAMES:
         found[(_syllables(rng, 2) + rng.choice("lnrsx")).capitalize()] = None
     return list(found)
@@ -126,7 +126,7 @@ def lexicon(code: str) -> dict[str, tuple[str, ...]]:
                 used.add(word)
                 return word
 
-    words = {f: (fresh(1),) for f in FUNCTION}
+    words: dict[str, tuple[str, ...]] = {f: (fresh(1),) for f in FUNCTION}
     for concept in UPOS:
         cognate = code != SOURCE and rng.random() < language.cognates
         words[concept] = lexicon(SOURCE)[concept] if cognate else (fresh(2), fresh(rng.choice([2, 3])))
@@ -181,7 +181,7 @@ def sample_detail(rng: random.Random, slot: str, verb: str):
 def sample_fact(rng: random.Random, agent: tuple | None = None, verb: str | None = None, details: tuple | None = None) -> Fact:
     """A fact with an object and the given details (each with probability .4 when not given)."""
     verb = verb or rng.choice(VERBS)
-    details = [d for d in DETAILS if rng.random() < 0.4] if details is None else details
+    details = tuple(d for d in DETAILS if rng.random() < 0.4) if details is None else details
     return Fact(agent or sample_agent(rng), verb, **{slot: sample_detail(rng, slot, verb) for slot in ("obj", *details)})
 
 

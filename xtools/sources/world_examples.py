@@ -34,6 +34,12 @@ def _changed_concept(rng: random.Random, concept: str) -> str:
     return rng.choice([c for c in world.CLASSES[concept] if c != concept])
 
 
+def _changed(rng: random.Random, fact: Fact, slot: str) -> Fact:
+    """The fact with another concept in one of its slots."""
+    values: dict = {slot: _changed_concept(rng, getattr(fact, slot))}
+    return replace(fact, **values)
+
+
 def nli(rng: random.Random, say: random.Random, code: str) -> dict:
     """Premise and hypothesis about one fact: 0 entailment, 1 neutral, 2 contradiction.
 
@@ -49,7 +55,7 @@ def nli(rng: random.Random, say: random.Random, code: str) -> dict:
     premise = replace(fact, **{slot if label == 1 else other: None})
     hypothesis = replace(fact, **{detail: None for detail in (other, *extras) if detail == other or rng.random() < 0.5})
     if label == 2:
-        hypothesis = replace(hypothesis, **{slot: _changed_concept(rng, concept)})
+        hypothesis = _changed(rng, hypothesis, slot)
     shared = {c: say.randrange(2) for c in world.UPOS}  # the words that both sentences share are the same words
     return {
         "text_a": text(render(premise, code, say, synonyms=shared)),
@@ -75,7 +81,7 @@ def duplicates(rng: random.Random, say: random.Random, code: str) -> dict:
     changed = [slot for slot in changeable if not (slot == "adj" and asked == "obj")]
     slot = rng.choice(changed)
     concept = getattr(fact, slot)
-    other = fact if label else replace(fact, **{slot: _changed_concept(rng, concept)})
+    other = fact if label else _changed(rng, fact, slot)
     shared = {c: say.randrange(2) for c in world.UPOS}
     return {
         "text_a": text(render(fact, code, say, asked, synonyms=shared)),
@@ -201,7 +207,7 @@ def causes(rng: random.Random, say: random.Random, code: str, n: int = 2) -> dic
     effect = world.next_fact(rng, cause, ())
     ask_cause = rng.random() < 0.5
     premise, right = (effect, cause) if ask_cause else (cause, effect)
-    wrong = []
+    wrong: list[Fact] = []
     while len(wrong) < n - 1:
         fact = sample_fact(rng, premise.agent, details=())
         first, second = (fact, effect) if ask_cause else (cause, fact)

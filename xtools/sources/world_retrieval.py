@@ -47,7 +47,8 @@ def _entity(i: int) -> tuple[tuple, str, str]:
     """An entity: who or where it is, and the two events that it is known for. Persons and places share their names."""
     rng = rng_of("entity", i)
     kind = ("per", "loc")[i % 2]
-    return (kind, i // 2 % world.N_NAMES), *rng.sample(world.VERBS, 2)
+    first, second = rng.sample(world.VERBS, 2)
+    return (kind, i // 2 % world.N_NAMES), first, second
 
 
 def entities(rng: random.Random, say: random.Random, code: str, side: str, i: int) -> list[dict]:

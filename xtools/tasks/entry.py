@@ -1,6 +1,6 @@
 """What an entry of a TASKS table says: the task, and where its splits lie on the Hub; and what a search for one of them gives."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from xtools.problems import Problem
@@ -62,19 +62,19 @@ class Task:
     """A task: its format, main metric, label names, counterpart in the microworld, and its splits on the Hub.
 
     Splits are train and dev (source language), for targets test (every language), and where a target is searched for candidates; each is
-    one Hub entry or several whose rows are joined, and a tuple of them once the task is made. `world` names the maker of its microworld
-    rows; tasks with the same maker share training examples as XNLI does with MNLI. `labels` of a task of tags may be empty: then the
-    source says them. `first` is a task that is trained before this one, with the same head. `shares` is the target whose fine-tuned model
-    serves this one too. `translated` is a machine-translated training set. `pooled` targets have the candidates of all languages in one
-    pool. `file_labels` are the labels' names in XTREME's files, where those differ. `unanswerable` says that a context may hold no
-    answer, and `normal_form` makes an answer in a language comparable, where SQuAD's way is not the task's.
+    one Hub entry, or a tuple of several whose rows are joined. `world` names the maker of its microworld rows; tasks with the same maker
+    share training examples as XNLI does with MNLI. `labels` of a task of tags may be empty: then the source says them. `first` is a task
+    that is trained before this one, with the same head. `shares` is the target whose fine-tuned model serves this one too. `translated` is
+    a machine-translated training set. `pooled` targets have the candidates of all languages in one pool. `file_labels` are the labels'
+    names in XTREME's files, where those differ. `unanswerable` says that a context may hold no answer, and `normal_form` makes an answer in
+    a language comparable, where SQuAD's way is not the task's.
     """
 
     name: str
     format: str
     metric: str
     world: str
-    hub: dict[str, Hub | tuple[Hub, ...]]
+    hub: Mapping[str, Hub | tuple[Hub, ...]]
     labels: tuple[str, ...] = ()
     languages: tuple[str, ...] = ()
     chance: float = 0.0
@@ -86,9 +86,10 @@ class Task:
     unanswerable: bool = False
     normal_form: Callable[[str, str], str] | None = None
 
-    def __post_init__(self):
-        splits = {split: parts if isinstance(parts, tuple) else (parts,) for split, parts in self.hub.items()}
-        object.__setattr__(self, "hub", splits)
+    @property
+    def splits(self) -> dict[str, tuple[Hub, ...]]:
+        """The Hub entries of each split, also where there is but one."""
+        return {split: parts if isinstance(parts, tuple) else (parts,) for split, parts in self.hub.items()}
 
     @property
     def is_target(self) -> bool:
@@ -121,15 +122,15 @@ class Task:
         """
         if split not in self.hub:
             raise Problem(f"{self.name}: has no {split} split")
-        return [part for part in self.hub[split] if not part.only or language in part.only]
+        return [part for part in self.splits[split] if not part.only or language in part.only]
 
     def all_parts(self) -> list[Hub]:
         """Every Hub entry of the task's splits."""
-        return [part for parts in self.hub.values() for part in parts]
+        return [part for parts in self.splits.values() for part in parts]
 
     def candidate_languages(self, languages: list[str]) -> list[str]:
         """The languages in which candidates are read: the first alone where one file holds the pool of all."""
-        shared = self.pooled and not self.hub["candidates"][0].per_language
+        shared = self.pooled and not self.splits["candidates"][0].per_language
         return languages[:1] if shared else languages
 
 

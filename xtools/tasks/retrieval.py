@@ -90,7 +90,11 @@ def first_is_right(predicted: list[str], gold: list[str]) -> bool:
     return predicted[0] in gold
 
 
-METRICS = {"accuracy": first_is_right, "map@20": average_precision, "mrr@20": reciprocal_rank}
+METRICS: dict[str, Callable[[list[str], list[str]], float]] = {
+    "accuracy": first_is_right,
+    "map@20": average_precision,
+    "mrr@20": reciprocal_rank,
+}
 
 
 def score(predictions: list[list[str]], rows: list[dict], task: Task, language: str) -> dict[str, float]:

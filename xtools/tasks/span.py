@@ -7,7 +7,7 @@ import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -112,7 +112,8 @@ def decode(logits: torch.Tensor, batch: dict, task: Task) -> list[tuple[float, i
 
 def assemble(features: list[dict], parts: list[tuple], rows: list[dict]) -> list[str]:
     """The text of the best span over all windows of each row; empty where no answer scores higher in every window (Devlin et al. 2019)."""
-    best, null = {}, {}
+    best: dict[int, tuple[float, str]] = {}
+    null: dict[int, float] = {}
     for feature, (value, start, end, none) in zip(features, parts, strict=True):
         row = feature["row"]
         null[row] = min(none, null.get(row, float("inf")))
@@ -170,7 +171,7 @@ def answer_scores(prediction: str, golds: list[str], normal=normalize) -> tuple[
 
 def score(predictions: list[str], rows: list[dict], task: Task, language: str) -> dict[str, float]:
     """Exact match and F1 in percent, and their mean, XTREME's score of a QA task."""
-    normal = partial(task.normal_form, language=language) if task.normal_form else normalize
+    normal = (lambda answer: task.normal_form(answer, language)) if task.normal_form else normalize
     pairs = [answer_scores(p, row["answers"]["text"], normal) for p, row in zip(predictions, rows, strict=True)]
     exact, f1 = (100 * sum(values) / len(rows) for values in zip(*pairs, strict=True))
     return {"f1": f1, "exact": exact, "f1_exact": (f1 + exact) / 2}
@@ -227,7 +228,8 @@ def _squad(row: dict) -> dict | None:
 
     A row whose answers occur nowhere is dropped; one that has none from the start (SQuAD v2) is kept.
     """
-    context, answers = row["context"], {"text": [], "answer_start": []}
+    context = row["context"]
+    answers: dict[str, list] = {"text": [], "answer_start": []}
     for text, start in zip(row["answers"]["text"], row["answers"]["answer_start"], strict=True):
         places = [m.start() for m in re.finditer(f"(?={re.escape(text)})", context)]
         if places:

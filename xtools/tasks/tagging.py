@@ -28,10 +28,11 @@ def encode(rows: list[dict], tokenizer, task: Task, max_length: int) -> list[dic
     encoded = tokenizer([row["words"] for row in rows], is_split_into_words=True, add_special_tokens=False, return_attention_mask=False)
     features = []
     for i, row in enumerate(rows):
-        words = [[] for _ in row["words"]]
+        words: list[list[int]] = [[] for _ in row["words"]]
         for token, word in zip(encoded["input_ids"][i], encoded.word_ids(i), strict=True):
             words[word].append(token)
-        piece, targets = [], []
+        piece: list[int] = []
+        targets: list[int] = []
         for tokens, tag in zip(words, row["tags"], strict=True):
             tokens = tokens[:room] or [tokenizer.unk_token_id]
             if len(piece) + len(tokens) > room:
@@ -79,7 +80,7 @@ def decode(logits: torch.Tensor, batch: dict, task: Task) -> list[list[int]]:
 
 def assemble(features: list[dict], parts: list[list[int]], rows: list[dict]) -> list[list[list[int]]]:
     """The pieces of each row, in order."""
-    whole = [[] for _ in rows]
+    whole: list[list[list[int]]] = [[] for _ in rows]
     for feature, part in zip(features, parts, strict=True):
         whole[feature["row"]].append(part)
     return whole
@@ -153,7 +154,7 @@ def score_files(predicted: Path, gold: Path, task: Task, language: str) -> dict[
 
 def _sequences(path: Path) -> list[list[str]]:
     """Tags, one a line, sequences parted by empty lines."""
-    sequences = [[]]
+    sequences: list[list[str]] = [[]]
     for line in lines(path):
         if line:
             sequences[-1].append(line)
