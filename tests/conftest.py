@@ -11,6 +11,7 @@ os.environ["HF_DATASETS_CACHE"] = tempfile.mkdtemp(prefix="xtools-test-cache-")
 
 import pytest
 import torch
+from filelock import FileLock
 
 from xtools import ROOT, features
 from xtools import encoder as encoders
@@ -74,12 +75,15 @@ def parquet_root(tmp_path):
 class Project:
     """A copy of the project in a folder of its own, and a way to run its commands as a user does."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, like: Path = ROOT, fresh: bool = True):
+        """A copy of the project, or of another copy with its studies and records; not `fresh`: the one that is there."""
         self.folder = folder
-        for name in ("xtools", "notebooks", "params", "Snakefile", "pyproject.toml", "requirements.lock"):
-            source = ROOT / name
-            copy = shutil.copytree if source.is_dir() else shutil.copy
-            copy(source, folder / name, **({"ignore": shutil.ignore_patterns("__pycache__", "*.ipynb")} if source.is_dir() else {}))
+        for name in ("xtools", "notebooks", "params", "Snakefile", "pyproject.toml", "requirements.lock", "runs") if fresh else ():
+            if name == "runs" and like == ROOT:
+                continue
+            copy = (lambda a, b: shutil.copytree(a, b, symlinks=True)) if (like / name).is_dir() else shutil.copy2
+            folder.mkdir(parents=True, exist_ok=True)
+            copy(like / name, folder / name)  # with what is compiled already, which is found by its time stamp
 
     def run(self, *words: str, **environment: str) -> subprocess.CompletedProcess:
         """`python -m xtools WORDS` in the copy."""
@@ -100,15 +104,28 @@ class Project:
         return {path.parent.name: path for path in (self.folder / "runs" / study).glob("*/*/record.json")}
 
 
-@pytest.fixture(scope="session")
-def project(tmp_path_factory):
-    return Project(tmp_path_factory.mktemp("project"))
+@pytest.fixture
+def project(tmp_path):
+    """A copy of the project without records."""
+    return Project(tmp_path / "project")
 
 
 @pytest.fixture(scope="session")
-def micro(project):
-    """A small study, run to its end: (project, what the command printed)."""
-    project.write_study("micro", seeds=[0], recipes=["none", "mnli"], targets=["xnli", "udpos", "tatoeba"])
-    done = project.run("study", "micro")
-    assert done.returncode == 0, done.stdout + done.stderr
-    return project, done.stdout
+def micro(tmp_path_factory):
+    """A small study, run to its end once for all workers: (project, what the command printed). It is read, never written."""
+    shared = tmp_path_factory.getbasetemp().parent if os.environ.get("PYTEST_XDIST_WORKER") else tmp_path_factory.getbasetemp()
+    printed = shared / "micro.txt"
+    with FileLock(shared / "micro.lock"):
+        project = Project(shared / "micro", fresh=not printed.exists())
+        if not printed.exists():
+            project.write_study("micro", seeds=[0], recipes=["none", "mnli"], targets=["xnli", "udpos", "tatoeba"])
+            done = project.run("study", "micro")
+            assert done.returncode == 0, done.stdout + done.stderr
+            printed.write_text(done.stdout)
+    return project, printed.read_text()
+
+
+@pytest.fixture
+def own_micro(micro, tmp_path):
+    """The small study with its records in a folder of its own, to be spoilt."""
+    return Project(tmp_path / "project", like=micro[0].folder)

@@ -9,6 +9,9 @@ import subprocess
 import sys
 
 import pytest
+from conftest import Project
+
+pytestmark = pytest.mark.xdist_group("fingerprints")  # one probe serves all
 
 STUDY = """
 title: For the table of changes
@@ -117,9 +120,9 @@ CHANGES = {  # an edit: {file: (old, new)}; the cells that it changes, as a filt
 
 
 @pytest.fixture(scope="module")
-def probe(project, tmp_path_factory):
+def probe(tmp_path_factory):
     """A function that tells the fingerprints and the inputs of a study in the project's copy after some edits, which it takes back."""
-    data = tmp_path_factory.mktemp("data")
+    project, data = Project(tmp_path_factory.mktemp("probe") / "project"), tmp_path_factory.mktemp("data")
     (project.folder / PARAMS).write_text(STUDY)
     (project.folder / "params/folder.yaml").write_text(FOLDER_STUDY)
     for seed in (0, 1):
@@ -176,7 +179,7 @@ def test_a_change_reruns_what_hangs_on_it_and_nothing_else(change, probe, untouc
     assert (inputs != untouched[1]) == (change not in ("nothing", "a comment in the study's file")), "a finished study looks again"
 
 
-def test_renaming_a_study_reruns_nothing(probe, untouched, project):
+def test_renaming_a_study_reruns_nothing(probe, untouched):
     assert probe("renamed", {"params/renamed.yaml": ("", STUDY)})[0] == untouched[0]
 
 

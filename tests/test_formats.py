@@ -1,9 +1,7 @@
-"""What makes a format one file and a task one entry: the whole protocol in each, their names nowhere else, no import in a circle."""
+"""What makes a format one file and a task one entry: the whole protocol in each, their names nowhere else."""
 
 import ast
-import graphlib
 import inspect
-from pathlib import Path
 
 import pytest
 from test_features import plain
@@ -118,29 +116,3 @@ OUTSIDE = [path for path in sorted((ROOT / "xtools").rglob("*.py")) if path.pare
 @pytest.mark.parametrize("path", OUTSIDE, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_other_module_asks_for_a_format_or_task_by_name(path):
     assert named(path.read_text()) == []
-
-
-# ---------------------------------------------------------------- imports
-
-
-def module_of(path: Path) -> str:
-    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-
-
-def imports(path: Path, known: set[str]) -> set[str]:
-    """The project's modules that a file imports, those inside of functions included; of a package, what is taken from it."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            whole = [f"{node.module}.{alias.name}" for alias in node.names]
-            found |= {name if name in known else node.module for name in whole}
-        elif isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-    return found & known
-
-
-@pytest.mark.parametrize("package", ["tasks", "sources"])
-def test_no_import_goes_in_a_circle(package):
-    paths = {module_of(path): path for path in (ROOT / "xtools" / package).glob("*.py")}
-    order = graphlib.TopologicalSorter({name: imports(path, {*paths}) for name, path in paths.items()})
-    assert len([*order.static_order()]) == len(paths) > 5

@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 
-import conftest
 import pandas as pd
 import pytest
 
@@ -58,13 +57,13 @@ def test_every_figure_in_the_report_follows_from_records(micro):
     project, _ = micro
     page = (project.folder / "runs/micro/report.html").read_text()
     record = json.loads((project.folder / "runs/micro/target/target-tiny-none-xnli-s0/record.json").read_text())
-    scores = [s["accuracy"] for s in record["result"]["scores"].values()]
+    scores = [score["metrics"]["accuracy"] for score in record["result"]["scores"].values()]
     assert f"<td>{np.mean(scores):.1f}</td>" in page
     assert "10 of 10 there, 0 missing" in page
 
 
-def test_report_is_rebuilt_from_records_alone(micro):
-    project, _ = micro
+def test_report_is_rebuilt_from_records_alone(own_micro):
+    project = own_micro
     (project.folder / "runs/micro/report.html").unlink()
     done = project.run("report", "micro")
     assert done.returncode == 0 and (project.folder / "runs/micro/report.html").exists()
@@ -85,51 +84,44 @@ def test_world_checks_see_what_was_planted(slope, level, holds):
     assert tables.world_checks(loaded, pd.DataFrame(rows)).holds.tolist() == [holds] * 4
 
 
-def copy_of(project, folder):
-    """The project with its records, to be spoilt."""
-    copied = conftest.Project(folder)
-    shutil.copytree(project.folder / "runs/micro", folder / "runs/micro")
-    shutil.copy(project.folder / "params/micro.yaml", folder / "params/micro.yaml")
-    return copied
-
-
 def cells_of(page: str, caption: str) -> list[str]:
     """The cells of every table whose caption ends so."""
     found = re.findall(r"<table[^>]*>\s*<caption>[^<]*" + re.escape(caption) + r"</caption>.*?</table>", page, re.S)
     return [cell for table in found for cell in re.findall(r"<td>(.*?)</td>", table)]
 
 
-def test_every_score_in_the_report_comes_from_a_record(micro, tmp_path):
-    copied = copy_of(micro[0], tmp_path)
+def test_every_score_in_the_report_comes_from_a_record(own_micro):
+    copied = own_micro
     for path in copied.records("micro").values():
         record = json.loads(path.read_text())
         if record["phase"] == "target":
-            for scores in [*record["result"]["scores"].values(), record["result"]["dev"] or {}]:
-                scores |= dict.fromkeys((k for k, v in scores.items() if isinstance(v, float)), 42.0)
+            for score in [*record["result"]["scores"].values(), *filter(None, [record["result"]["dev"]])]:
+                score["metrics"] = dict.fromkeys(score["metrics"], 42.0)
             path.write_text(json.dumps(record))
     assert copied.run("report", "micro").returncode == 0
-    page = (tmp_path / "runs/micro/report.html").read_text()
+    page = (copied.folder / "runs/micro/report.html").read_text()
     names = {"none", "mnli", "–"}
     assert set(cells_of(page, "scores (%)")) - names == {"42.0"}
     assert set(cells_of(page, "gains (points)")) - names == {"+0.0"}
     assert set(re.findall(r"[-+]?\d+\.\d", " ".join(cells_of(page, "gains by benchmark")))) <= {"+0.0"}
-    measured = json.loads((tmp_path / "runs/micro/report/report/record.json").read_text())["result"]["ledger"]
+    measured = json.loads((copied.folder / "runs/micro/report/report/record.json").read_text())["result"]["ledger"]
     behind = {row["id"]: row["cells"] for row in measured}
     assert behind["mnli-gains"] == [f"target-tiny-{r}-{t}-s0" for r in ("none", "mnli") for t in ("xnli", "udpos", "tatoeba")]
     assert behind["tatoeba-gains"] == [f"target-tiny-{r}-tatoeba-s0" for r in ("none", "mnli")] and behind["squad-gains"] == []
     assert {row["mean"] for row in measured if row["mean"] is not None} <= {0.0, 1.0}, "1.0 is the margin of a claim of no gain"
 
 
-def test_a_report_with_a_third_of_its_cells_gone_shows_holes_and_says_that_a_record_is_old(micro, tmp_path):
-    copied = copy_of(micro[0], tmp_path)
+def test_a_report_with_a_third_of_its_cells_gone_shows_holes_and_says_that_a_record_is_old(own_micro):
+    copied = own_micro
     paths = [path for path in copied.records("micro").values() if path.parent.parent.name != "report"]
     for path in sorted(paths)[::3]:
         path.unlink()
-    old = sorted(paths)[1]
-    old.write_text(json.dumps(json.loads(old.read_text()) | {"fingerprint": "of another day"}))
+    old = [path for path in paths if path.parent.parent.name == "timing" and path.exists()]
+    copied.write_study("micro", like="micro", timing={"examples": 7, "repetitions": 2})
     done = copied.run("report", "micro")
-    assert re.search(r"1 of \d+ records are of other code or parameters than now; make study PROFILE=micro", done.stdout) and old.exists()
-    page = (tmp_path / "runs/micro/report.html").read_text()
+    assert f"{len(old)} of 10 records are of other code or parameters; make study PROFILE=micro" in done.stdout
+    assert old and all(path.exists() for path in old), "a record of before is shown until the study is run again"
+    page = (copied.folder / "runs/micro/report.html").read_text()
     assert done.returncode == 0 and "Cells that are missing: holes below" in page and "undecided" in page
     assert not re.search(r"\bnan\b", re.sub(r'src="data:[^"]*"', "", page).lower())
 
@@ -139,12 +131,12 @@ def test_the_report_types_in_no_figure():
     assert {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, int | float)} <= {0, 1}
 
 
-def test_timing_is_kept_for_reports_made_elsewhere(micro, tmp_path):
-    copied = copy_of(micro[0], tmp_path)
+def test_timing_is_kept_for_reports_made_elsewhere(own_micro):
+    copied = own_micro
     done = copied.run("reference", "micro")
     assert done.returncode == 0 and "results/timing-" in done.stdout, done.stderr
     assert copied.run("report", "micro").returncode == 0
-    assert "Reference measurements" in (tmp_path / "runs/micro/report.html").read_text()
+    assert "Reference measurements" in (copied.folder / "runs/micro/report.html").read_text()
 
 
 @pytest.mark.parametrize("rows", [0, 1])
@@ -192,8 +184,8 @@ def test_published_figures_stand_beside_ours_with_the_difference():
     assert row.published == "79.2" and row.difference.startswith("+2.0") and row.known == "V2"
 
 
-def test_explore_runs_on_any_studys_records_and_offers_choices(micro):
-    project, _ = micro
+def test_explore_runs_on_any_studys_records_and_offers_choices(own_micro):
+    project = own_micro
     code = "from pathlib import Path; from xtools.run import kernels; "
     code += "kernels.execute(Path('notebooks/explore.py'), {'study': 'micro'}, Path('runs/explored.ipynb'))"
     environment = os.environ | {"PYTHONPATH": str(project.folder)}

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import pytest
 
@@ -43,8 +44,8 @@ def test_a_finished_study_starts_nothing_and_says_so_at_once(micro):
     assert {name: path.stat().st_mtime_ns for name, path in project.records("micro").items()} == before
 
 
-def test_a_deleted_record_is_the_only_one_run_again_and_comes_out_equal(micro):
-    project, _ = micro
+def test_a_deleted_record_is_the_only_one_run_again_and_comes_out_equal(own_micro):
+    project = own_micro
     paths = project.records("micro")
     stamps = {name: path.stat().st_mtime_ns for name, path in paths.items()}
     victim = "target-tiny-mnli-xnli-s0"
@@ -57,14 +58,46 @@ def test_a_deleted_record_is_the_only_one_run_again_and_comes_out_equal(micro):
     assert without_times(after[victim]) == before
 
 
-def test_the_same_parameters_give_the_same_records(micro):
-    project, _ = micro
-    project.write_study("micro2", like="micro")
-    assert project.run("study", "micro2").returncode == 0
-    first, second = project.records("micro"), project.records("micro2")
-    for name in set(first) - {"report"}:
-        a, b = without_times(first[name]), without_times(second[name])
-        assert a["result"] == b["result"], name
+def test_the_same_parameters_give_the_same_records(own_micro):
+    """Every cell run once more, in a project of its own."""
+    first = {name: without_times(path) for name, path in own_micro.records("micro").items()}
+    shutil.rmtree(own_micro.folder / "runs")
+    assert own_micro.run("study", "micro").returncode == 0
+    second = {name: without_times(path) for name, path in own_micro.records("micro").items()}
+    assert {name: record["result"] for name, record in first.items()} == {name: record["result"] for name, record in second.items()}
+
+
+def test_a_study_of_another_name_runs_nothing(own_micro):
+    own_micro.write_study("renamed", like="micro", title="The same under another name")
+    done = own_micro.run("study", "renamed")
+    assert done.returncode == 0 and not re.search(r"^\[\d+/\d+\]", done.stdout, re.M), done.stdout
+    assert len(own_micro.records("renamed")) == 11
+    assert "The same under another name" in (own_micro.folder / "runs/renamed/report.html").read_text()
+
+
+def test_cells_that_two_studies_have_in_common_are_run_once(own_micro):
+    stamps = {path.resolve(): path.stat().st_mtime_ns for path in own_micro.records("micro").values()}
+    own_micro.write_study("wider", like="micro", targets=["xnli", "udpos", "tatoeba", "panx"], timing={"examples": 6, "repetitions": 1})
+    done = own_micro.run("study", "wider")
+    run = set(re.findall(r"^\[\d+/\d+\] \S+ (\S+),", done.stdout, re.M))
+    assert run == {"target-tiny-none-panx-s0", "target-tiny-mnli-panx-s0", "timing-tiny-r0"}, done.stdout
+    records = own_micro.records("wider")
+    assert records["intermediate-tiny-mnli-s0"].resolve() == own_micro.records("micro")["intermediate-tiny-mnli-s0"].resolve()
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items())
+
+
+def test_parameters_of_before_are_found_again_and_pruned_when_no_study_has_them(own_micro):
+    before = (own_micro.folder / "params/micro.yaml").read_text()
+    own_micro.write_study("micro", like="micro", evaluation={"dev": 20, "test": 20})
+    assert own_micro.run("study", "micro").returncode == 0
+    changed = (own_micro.folder / "params/micro.yaml").read_text()
+    (own_micro.folder / "params/micro.yaml").write_text(before)
+    again = own_micro.run("study", "micro")
+    assert again.returncode == 0 and not re.search(r"^\[\d+/\d+\]", again.stdout, re.M), "the records of before are still there"
+    assert re.match(r"removed 7 cells", own_micro.run("prune").stdout), "one intermediate and six target cells"
+    assert own_micro.run("prune").stdout.startswith("removed 0 cells")
+    (own_micro.folder / "params/micro.yaml").write_text(changed)
+    assert "[7/7]" in own_micro.run("study", "micro").stdout
 
 
 def test_a_cell_that_fails_leaves_the_rest_and_is_listed(project, parquet_root):
@@ -121,10 +154,10 @@ def test_a_users_mistake_is_one_line_and_status_2(project, words, environment, t
     assert not (project.folder / "runs" / words[1]).exists(), "nothing may be written"
 
 
-def test_two_runs_of_one_study_do_not_meet(micro):
+def test_two_runs_of_one_study_do_not_meet(own_micro):
     import fcntl
 
-    project, _ = micro
+    project = own_micro
     next(iter(project.records("micro").values())).unlink()
     with open(project.folder / "runs/micro/lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -140,10 +173,7 @@ def test_a_killed_kernel_is_a_failed_cell(project):
     assert deadly != text
     (project.folder / "notebooks/3_target.py").write_text(deadly)
     project.write_study("killed", seeds=[0], recipes=["none"], targets=["xnli"])
-    try:
-        done = project.run("study", "killed")
-    finally:
-        (project.folder / "notebooks/3_target.py").write_text(text)
+    done = project.run("study", "killed")
     assert done.returncode == 1
     assert "its kernel died" in done.stdout
     assert "target-tiny-none-xnli-s0" not in project.records("killed")
@@ -156,13 +186,13 @@ def test_plan_runs_nothing(project):
     assert not (project.folder / "runs/smoke").exists()
 
 
-def test_a_cell_runs_by_hand_without_a_server(micro):
+def test_a_cell_runs_by_hand_without_a_server(own_micro):
     """As on a cluster's compute node."""
     import os
     import subprocess
     import sys
 
-    project, _ = micro
+    project = own_micro
     victim = project.records("micro")["target-tiny-none-tatoeba-s0"]
     before = without_times(victim)
     victim.unlink()
@@ -172,29 +202,8 @@ def test_a_cell_runs_by_hand_without_a_server(micro):
     assert without_times(victim) == before
 
 
-def test_a_checkpoint_of_other_parameters_is_not_resumed(tmp_path, monkeypatch):
-    from xtools import cells, study
-    from xtools.problems import Problem
-    from xtools.run import kernels
-
-    def stop(*words):
-        raise Problem("stopped")
-
-    monkeypatch.setattr(kernels, "execute", stop)
-    for module in (study, cells):
-        monkeypatch.setattr(module, "ROOT", tmp_path)
-    cell = study.Cell("any", "target", "b", "none", "xnli")
-    cell.folder.mkdir(parents=True)
-    for fingerprint, kept in (("a", False), ("a", True), ("b", False)):
-        (cell.folder / "checkpoint.safetensors").touch()
-        with pytest.raises(Problem, match="stopped"):
-            cells.execute(cell, fingerprint)
-        assert (cell.folder / "checkpoint.safetensors").exists() == kept
-        assert (cell.folder / "failed.txt").read_text() == "stopped\n"
-
-
-def test_the_site_links_the_report_and_every_notebook(micro):
-    project, _ = micro
+def test_the_site_links_the_report_and_every_notebook(own_micro):
+    project = own_micro
     done = project.run("site", "micro")
     assert done.returncode == 0 and done.stdout.strip() == "index: runs/micro/index.html", done.stderr
     folder = project.folder / "runs/micro"
