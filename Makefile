@@ -65,7 +65,7 @@ calibrate: .venv/lock ## sweep the microworld's task sizes and print the table
 lab: .venv/lock ## open JupyterLab; a double click on notebooks/*.py opens it as a notebook
 	@mkdir -p .venv/share/jupyter/lab/settings
 	@echo '{"@jupyterlab/docmanager-extension:plugin": {"defaultViewers": {"python": "Jupytext Notebook"}}}' > .venv/share/jupyter/lab/settings/overrides.json
-	@.venv/bin/jupyter lab --notebook-dir=. notebooks/explore.py
+	@.venv/bin/jupyter lab --notebook-dir=. notebooks/tour.py
 
 test: .venv/lock ## run the tests
 	@.venv/bin/python -m pytest -n auto
