@@ -60,9 +60,6 @@ def test_nothing_imports_a_notebook():
 def test_files_and_functions_are_short():
     assert {path.name: n for path in PATHS if (n := len(path.read_text().splitlines())) > 400} == {}
     functions = [
-        node
-        for path in PATHS
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        node for path in PATHS for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     ]
     assert statistics.median(node.end_lineno - node.lineno + 1 for node in functions) <= 8

@@ -3,8 +3,6 @@ needs."""
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
@@ -14,6 +12,7 @@ import tokenizers
 import transformers
 
 from xtools import ROOT, tasks, versions
+from xtools.disk import whole
 from xtools.tasks import Task
 
 FOLDER = ROOT / "runs" / "encoded"
@@ -99,7 +98,7 @@ def _tokenizer(tokenizer) -> str:
 
 
 def write(path: Path, rows: list[dict], tokenizer, task: Task, max_length: int) -> None:
-    """Encode rows into a file that is either whole or absent; of cells that write the same one, the last one's stays."""
+    """Encode rows into a file; of cells that write the same one, the last one's stays."""
     form, blocks = tasks.format_of(task), []
     schema = pa.schema([(name, STORED[kind]) for name, kind in form.COLUMNS.items()], {"rows": str(len(rows))})
     for start in range(0, len(rows), BLOCK):
@@ -107,10 +106,5 @@ def write(path: Path, rows: list[dict], tokenizer, task: Task, max_length: int) 
         blocks.append(pa.Table.from_pylist([feature | {"row": feature["row"] + start} for feature in block], schema))
     table = pa.concat_tables(blocks).combine_chunks()
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, partial = tempfile.mkstemp(suffix=".partial", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
-            writer.write_table(table, max_chunksize=max(1, len(table)))
-        os.replace(partial, path)
-    finally:
-        Path(partial).unlink(missing_ok=True)
+    with whole(path) as partial, pa.OSFile(str(partial), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table, max_chunksize=max(1, len(table)))

@@ -15,6 +15,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from xtools import ROOT
+from xtools.disk import whole
 from xtools.problems import Problem
 from xtools.study import Cell, Study
 
@@ -257,10 +258,9 @@ RECORDS: dict[str, type[Record]] = {
 
 
 def write_json(path: Path, value) -> None:
-    """Write beside `path` and rename onto it, so that the file is either whole or absent."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")
-    os.replace(partial, path)
+    """Write a value as JSON."""
+    with whole(path) as partial:
+        partial.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")
 
 
 def write_result(path: Path, result: Stored, times: dict[str, float]) -> None:

@@ -12,6 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from xtools.batching import scoring_order, training_order
+from xtools.disk import whole
 
 CURVE_POINTS = 40  # points kept of a learning curve
 
@@ -117,14 +118,13 @@ def curve(losses: list[float]) -> dict:
 
 
 def write_checkpoint(path: Path, modules, optimizer, losses, step: int) -> None:
-    """Weights, optimizer moments, losses and the next step, written beside `path` and renamed onto it."""
+    """Weights, optimizer moments, losses and the next step."""
     tensors = {f"model.{name}": tensor for name, tensor in modules.state_dict().items()}
     for i, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{i}.{name}": tensor for name, tensor in state.items()}
     tensors["losses"] = losses
-    partial = path.with_suffix(".partial")
-    save_file({name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}, partial, {"step": str(step)})
-    partial.replace(path)
+    with whole(path) as partial:
+        save_file({name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}, partial, {"step": str(step)})
 
 
 def resume(path: Path, modules, optimizer, losses) -> int:

@@ -13,9 +13,19 @@ from functools import cache
 from pathlib import Path
 
 from xtools import ROOT
+from xtools.disk import whole
 
 # What runs and shows cells changes no number, nor does how a study is read: what it says is counted as the cell's parameters.
-APART = ("xtools.run", "xtools.report", "xtools.study", "xtools.settings", "xtools.records", "xtools.versions", "xtools.problems")
+APART = (
+    "xtools.run",
+    "xtools.report",
+    "xtools.study",
+    "xtools.settings",
+    "xtools.records",
+    "xtools.versions",
+    "xtools.problems",
+    "xtools.disk",
+)
 TABLES = ("TASKS", "MAKERS")  # tables of entries: a cell counts those that it uses
 WHOLE = "*"  # in place of a name: all of a module
 
@@ -225,6 +235,5 @@ def keep_digests() -> None:
     """Keep the digests of files for the next time."""
     path = ROOT / "runs" / "digests.json"
     if path.parent.is_dir():
-        partial = path.with_name(f"{path.name}.partial")
-        partial.write_text(json.dumps(_kept()))
-        partial.replace(path)
+        with whole(path) as partial:
+            partial.write_text(json.dumps(_kept()))

@@ -8,7 +8,9 @@ import nh3
 from nbconvert import HTMLExporter
 from pygments.formatters import HtmlFormatter
 
+from xtools.disk import whole
 from xtools.problems import Problem
+from xtools.study import Study
 
 STYLE = """
 :root { color-scheme: light }
@@ -26,31 +28,31 @@ TAGS = "h1 h2 h3 h4 p em strong code pre ul ol li a div span table caption thead
 def page(executed: Path, output: Path, title: str, code: bool = True) -> None:
     """Render an executed notebook as one self-contained HTML file, with or without its code; whatever could run or load is removed."""
     notebook = nbformat.read(executed, as_version=4)
-    for cell in notebook.cells:
-        for out in cell.get("outputs", []):
-            if "text/html" in out.get("data", {}):
-                out["data"] = {"text/html": out["data"]["text/html"]}
-    hidden = {"injected-parameters", "parameters"} if not code else set()
+    for shown in (out for cell in notebook.cells for out in cell.get("outputs", []) if "text/html" in out.get("data", {})):
+        shown["data"] = {"text/html": shown["data"]["text/html"]}
+    hidden = set() if code else {"injected-parameters", "parameters"}
     notebook.cells = [c for c in notebook.cells if not hidden & set(c.metadata.get("tags", []))]
     exporter = HTMLExporter(template_name="basic", exclude_input=not code, exclude_input_prompt=True, exclude_output_prompt=True)
     exporter.exclude_anchor_links = True
     body, _ = exporter.from_notebook_node(notebook)
+    write(output, title, cleaned(body), HtmlFormatter().get_style_defs(".highlight") if code else "")
+
+
+def cleaned(body: str) -> str:
+    """HTML without anything that could run or load, its tables in boxes that scroll."""
     attributes = {"img": {"src", "alt"}, "a": {"href"}, "div": {"class"}, "p": {"class"}, "span": {"class"}, "th": {"colspan", "rowspan"}}
     clean = nh3.clean(body, tags=set(TAGS), attributes=attributes, url_schemes={"data"}, clean_content_tags={"script", "style"})
-    clean = clean.replace("<table", '<div class="wide"><table').replace("</table>", "</table></div>")
-    highlight = HtmlFormatter().get_style_defs(".highlight") if code else ""
+    return clean.replace("<table", '<div class="wide"><table').replace("</table>", "</table></div>")
+
+
+def write(output: Path, title: str, body: str, style: str = "") -> None:
+    """Write a page: its head, the project's style and more, its body."""
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>{html.escape(title)}</title>'
-    _write(output, f'<!doctype html>\n<html lang="en"><head>{head}<style>{STYLE}{highlight}</style></head><body>{clean}</body></html>\n')
+    with whole(output) as partial:
+        partial.write_text(f'<!doctype html>\n<html lang="en"><head>{head}<style>{STYLE}{style}</style></head><body>{body}</body></html>\n')
 
 
-def _write(output: Path, text: str) -> None:
-    """Write beside `output` and rename onto it."""
-    partial = output.with_name(output.name + ".partial")
-    partial.write_text(text)
-    partial.replace(output)
-
-
-def site(study) -> Path:
+def site(study: Study) -> Path:
     """An index page of a study, runs/<study>/index.html: its report, and every executed notebook by backbone and recipe.
 
     Links are relative, so that the folder can be read offline and moved. Raises Problem when the study has no report yet.
@@ -59,17 +61,17 @@ def site(study) -> Path:
         raise Problem(f"{study.name}: no report yet; run make study PROFILE={study.name} first")
     rows: dict[tuple, list[str]] = {}
     for cell in study.cells():
-        page = cell.folder / "notebook.html"
-        if page.exists():
+        if (cell.folder / "notebook.html").exists():
             what = {"target": cell.target, "timing": "repetition"}.get(cell.phase, cell.phase)
-            link = f'<a href="{page.relative_to(study.folder)}">{html.escape(what)} {cell.seed}</a>'
-            rows.setdefault((cell.backbone, cell.recipe or ("timing" if cell.phase == "timing" else "pretrained")), []).append(link)
+            address = (cell.folder / "notebook.html").relative_to(study.folder)
+            recipe = cell.recipe or ("timing" if cell.phase == "timing" else "pretrained")
+            rows.setdefault((cell.backbone, recipe), []).append(f'<a href="{address}">{html.escape(what)} {cell.seed}</a>')
     body = "".join(
         f"<tr><td>{html.escape(b)}</td><td>{html.escape(r)}</td><td>{', '.join(links)}</td></tr>" for (b, r), links in rows.items()
     )
-    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>{html.escape(study.name)}</title>'
-    table = f"<table><caption>Executed notebooks, with their seeds</caption><thead><tr><th>backbone</th><th>recipe</th><th>notebooks</th></tr></thead><tbody>{body}</tbody></table>"
-    text = f'<h1>{html.escape(study.title)}</h1><p class="lead"><a href="report.html">The report</a></p><div class="wide">{table}</div>'
+    caption = "<caption>Executed notebooks, with their seeds</caption>"
+    table = f"<table>{caption}<thead><tr><th>backbone</th><th>recipe</th><th>notebooks</th></tr></thead><tbody>{body}</tbody></table>"
     output = study.folder / "index.html"
-    _write(output, f'<!doctype html>\n<html lang="en"><head>{head}<style>{STYLE}</style></head><body>{text}</body></html>\n')
+    report = '<p class="lead"><a href="report.html">The report</a></p>'
+    write(output, study.name, f'<h1>{html.escape(study.title)}</h1>{report}<div class="wide">{table}</div>')
     return output

@@ -3,11 +3,10 @@
 `score` gives what the benchmark's released scorer gives for its nine tasks, xcopa and mewslix, and adds lareqa and XTREME-R's total.
 """
 
-import json
 from functools import partial
 from pathlib import Path
 
-from xtools import sources, tasks
+from xtools import records, sources, tasks
 from xtools.benchmark import BENCHMARKS, averages, task_score
 from xtools.problems import Problem
 from xtools.study import Cell, Study
@@ -31,7 +30,7 @@ def write(study: Study) -> list[Path]:
     for cell in study.cells():
         if cell.phase == "target" and cell.record.exists():
             folder = study.folder / "submission" / f"{cell.backbone}-{cell.recipe}-s{cell.seed}"
-            for language, predictions in json.loads((cell.folder / "predictions.json").read_text()).items():
+            for language, predictions in records.read_predictions(cell).items():
                 path = folder / file_name(tasks.get(cell.target), language)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(content(study, cell, language, predictions))

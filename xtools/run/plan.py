@@ -12,6 +12,7 @@ from pathlib import Path
 import yaml
 
 from xtools import ROOT
+from xtools.disk import whole
 from xtools.problems import Problem
 
 # `finished` must answer at once, so what is heavy to import is imported where it is needed.
@@ -84,7 +85,9 @@ class Plan:
 
     def write(self) -> None:
         from xtools.records import write_json
+        from xtools.versions import keep_digests
 
+        keep_digests()
         write_json(self.folder / "plan.json", asdict(self) | {"folder": str(self.folder)})
 
 
@@ -134,10 +137,8 @@ def link(planned: Plan, only_current: bool = False) -> None:
             continue
         target.mkdir(parents=True, exist_ok=True)
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{name}.partial")
-        partial.unlink(missing_ok=True)
-        partial.symlink_to(os.path.relpath(target, path.parent))
-        partial.replace(path)
+        with whole(path) as partial:
+            partial.symlink_to(os.path.relpath(target, path.parent))
 
 
 def planned(profile: str, name: str) -> tuple:
