@@ -44,11 +44,11 @@ class Run:
 
         Raises Problem when the upstream cell has not been run.
         """
-        found = self._at_random() if self.cell.phase == "timing" and self.study.timing.weights == "random" else self._upstream_encoder()
+        loaded = self._at_random() if self.cell.phase == "timing" and self.study.timing.weights == "random" else self._upstream_encoder()
         device = encoder.choose_device(self.study.device)
-        found.model.to(device)
-        found.precision = encoder.choose_precision(self.study.precision, device, found.config.hidden_size)
-        return encoder.choose_batches(self.study.batches, found)
+        loaded.model.to(device)
+        loaded.precision = encoder.choose_precision(self.study.precision, device, loaded.config.hidden_size)
+        return encoder.choose_batches(self.study.batches, loaded)
 
     def _upstream_encoder(self) -> encoder.Encoder:
         upstream = self.study.upstream(self.cell)
@@ -60,8 +60,8 @@ class Run:
         return encoder.load(str(folder))
 
     def _at_random(self) -> encoder.Encoder:
-        found, self.tokenizer = backbones.at_random(self.study, self.cell.backbone)
-        return found
+        random, self.tokenizer = backbones.at_random(self.study, self.cell.backbone)
+        return random
 
     def load_head(self, head) -> bool:
         """Restore the head of the model that this cell shares with another target; False where it shares none."""

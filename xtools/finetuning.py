@@ -65,14 +65,14 @@ def training_features(encoder: Encoder, study: Study, task: Task, n: int | None,
 
 def recipe_data(encoder: Encoder, study: Study, recipe: str) -> dict:
     """The training features of a recipe's intermediate tasks, as {name: (task, features)}."""
-    found, parsed, width = {}, Recipe.parse(recipe), settings(study, recipe).max_length
+    data, parsed, width = {}, Recipe.parse(recipe), settings(study, recipe).max_length
     for name in study.tasks_of(recipe):
         task, n = sources.complete(study.data, tasks.get(name)), parsed.examples or study.intermediate.for_task(name).examples
         if parsed.translated:
-            found[name] = task, scoring.encoded(encoder, task, translated(study, task, n), width)
+            data[name] = task, scoring.encoded(encoder, task, translated(study, task, n), width)
         else:
-            found[name] = task, training_features(encoder, study, task, n, width)
-    return found
+            data[name] = task, training_features(encoder, study, task, n, width)
+    return data
 
 
 def translated(study: Study, task: Task, n: int | None) -> list[dict]:
@@ -124,9 +124,9 @@ def development_scores(encoder: Encoder, heads: dict, study: Study, data: dict) 
 def score_frame(scores: dict[str, dict]) -> pd.DataFrame:
     """Development scores per task, with chance and the number of rows."""
     rows = []
-    for name, found in scores.items():
+    for name, score in scores.items():
         task = tasks.get(name)
-        rows.append({"task": name, "metric": task.metric, "score": found[task.metric], "chance": task.chance, "rows": found["n"]})
+        rows.append({"task": name, "metric": task.metric, "score": score[task.metric], "chance": task.chance, "rows": score["n"]})
     return pd.DataFrame(rows)
 
 
@@ -134,7 +134,7 @@ def result(study: Study, data: dict, scores: dict[str, dict], curve: dict, encod
     """What an intermediate cell's record keeps."""
     counts = [entry for _, (task, _) in data.items() for entry in sources.counts(study.data, task, [])] if study.subset else []
     return records.Intermediate(
-        dev={name: records.Score.of(found) for name, found in scores.items()},
+        dev={name: records.Score.of(score) for name, score in scores.items()},
         curve=records.Curve(**curve),
         examples={name: features.rows for name, (_, features) in data.items()},
         precision=encoder.precision,

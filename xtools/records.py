@@ -270,13 +270,13 @@ def write_result(path: Path, result: Stored, times: dict[str, float]) -> None:
 
 def write(cell: Cell, fingerprint: str, handed: Path, times: dict[str, float]) -> None:
     """Write a cell's record from what its notebook handed over (`write_result`) and further times."""
-    found = json.loads(handed.read_text())
+    handed_over = json.loads(handed.read_text())
     record = RECORDS[cell.phase](
         schema_version=SCHEMA,
         **{key: getattr(cell, key) for key in ("study", "phase", "backbone", "recipe", "target", "seed")},
         fingerprint=fingerprint,
-        result=found["result"],
-        times=times | found["times"],
+        result=handed_over["result"],
+        times=times | handed_over["times"],
         machine=machine(),
         versions=versions(),
         commit=commit(),
@@ -290,18 +290,18 @@ def read(cell: Cell) -> Record | None:
     Raises Problem for one of another schema version, or one that is damaged.
     """
     try:
-        found = json.loads(cell.record.read_text())
+        stored = json.loads(cell.record.read_text())
     except FileNotFoundError:
         return None
     except ValueError as error:
         raise Problem(f"{_shown(cell)}: damaged ({error}); remove it and run again") from error
-    version = found.get("schema_version", 0)
+    version = stored.get("schema_version", 0)
     if version != SCHEMA:
         raise Problem(
-            f"{_shown(cell)}: a record of schema {version}, and this is {SCHEMA}; read it with commit {found.get('commit')}, or remove it"
+            f"{_shown(cell)}: a record of schema {version}, and this is {SCHEMA}; read it with commit {stored.get('commit')}, or remove it"
         )
     try:
-        return RECORDS[cell.phase].model_validate(found)
+        return RECORDS[cell.phase].model_validate(stored)
     except ValidationError as error:
         first = error.errors()[0]
         raise Problem(f"{_shown(cell)}: {'.'.join(map(str, first['loc']))}: {first['msg']}; remove it and run again") from error
@@ -313,13 +313,13 @@ def _shown(cell: Cell) -> Path:
 
 def of_phase(study: Study, *phases: str) -> list[tuple[Cell, Record]]:
     """The cells of some phases that have a record, with their records, in the grid's order."""
-    found = ((cell, read(cell)) for cell in study.cells() if cell.phase in phases)
-    return [(cell, record) for cell, record in found if record is not None]
+    pairs = ((cell, read(cell)) for cell in study.cells() if cell.phase in phases)
+    return [(cell, record) for cell, record in pairs if record is not None]
 
 
 def write_predictions(folder: Path, predictions: dict[str, list], rows: dict[str, list[dict]]) -> None:
     """Write each language's (or task's) predictions, one per row, with the ids of their rows."""
-    named = {key: [[row["id"], p] for row, p in zip(rows[key], found, strict=True)] for key, found in predictions.items()}
+    named = {key: [[row["id"], p] for row, p in zip(rows[key], of_key, strict=True)] for key, of_key in predictions.items()}
     (folder / "predictions.json").write_text(json.dumps(named, ensure_ascii=False))
 
 
@@ -348,11 +348,11 @@ def _lines(path: str) -> list[str]:
 @cache
 def versions() -> dict[str, str]:
     """The versions of the libraries that can change a number, of those that are installed."""
-    found = {}
+    installed = {}
     for name in LIBRARIES:
         with contextlib.suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
-    return found
+            installed[name] = metadata.version(name)
+    return installed
 
 
 def of_other_versions(records: list[Record]) -> list[str]:

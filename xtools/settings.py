@@ -47,10 +47,10 @@ class Recipe:
     @classmethod
     def parse(cls, text: str) -> "Recipe":
         """Raises ValueError for text that is not of the form."""
-        found = RECIPE.fullmatch(text)
-        if not found:
+        match = RECIPE.fullmatch(text)
+        if not match:
             raise ValueError(f"recipes: {text} is not of the form <task>[-mt][+mlm][@N]")
-        return cls(found["task"], bool(found["translated"]), bool(found["mlm"]), int(found["examples"]) if found["examples"] else None)
+        return cls(match["task"], bool(match["translated"]), bool(match["mlm"]), int(match["examples"]) if match["examples"] else None)
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,10 @@ class Variant:
     @classmethod
     def parse(cls, text: str) -> "Variant":
         """Raises ValueError for text that is not of the form."""
-        found = VARIANT.fullmatch(text)
-        if not found:
+        match = VARIANT.fullmatch(text)
+        if not match:
             raise ValueError(f"variant {text}: not <fp32, bf16 or int8>/<eager, sdpa or packed>[/compiled]")
-        return cls(found["precision"], found["attention"], bool(found["compiled"]))
+        return cls(match["precision"], match["attention"], bool(match["compiled"]))
 
 
 def variant_name(text: str) -> str:

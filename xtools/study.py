@@ -124,18 +124,18 @@ class Study(Strict):
 
     def cells(self) -> list["Cell"]:
         """The grid, upstream cells first."""
-        found = []
+        grid = []
         for backbone in self.backbones:
             for seed in self.seeds:
-                found.append(Cell(self.name, "backbone", backbone, seed=seed))
+                grid.append(Cell(self.name, "backbone", backbone, seed=seed))
                 for recipe in self.recipes:
                     if recipe != "none":
-                        found.append(Cell(self.name, "intermediate", backbone, recipe, seed=seed))
+                        grid.append(Cell(self.name, "intermediate", backbone, recipe, seed=seed))
                     ordered = sorted(self.targets, key=lambda target: self.serves(target) is not None)
-                    found += [Cell(self.name, "target", backbone, recipe, target, seed) for target in ordered]
+                    grid += [Cell(self.name, "target", backbone, recipe, target, seed) for target in ordered]
         # Repetitions interleave the backbones, so that what the machine does meanwhile hits all alike.
-        found += [Cell(self.name, "timing", backbone, seed=r) for r in range(self.timing.repetitions) for backbone in self.backbones]
-        return found
+        grid += [Cell(self.name, "timing", backbone, seed=r) for r in range(self.timing.repetitions) for backbone in self.backbones]
+        return grid
 
 
 @dataclass(frozen=True)

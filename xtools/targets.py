@@ -114,8 +114,8 @@ def result(model: Model, study: Study, scores: dict, dev: dict | None, gap: floa
     counts = sources.counts(study.data, model.task, test_languages(study, model.task)) if study.subset else []
     return records.Target(
         metric=metric,
-        scores={language: records.Score.of(found) for language, found in scores.items()},
-        score=sum(found[metric] for found in scores.values()) / len(scores),
+        scores={language: records.Score.of(score) for language, score in scores.items()},
+        score=sum(score[metric] for score in scores.values()) / len(scores),
         dev=records.Score.of(dev) if dev else None,
         gap=gap,
         curve=records.Curve(**model.curve) if model.curve else None,

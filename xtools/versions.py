@@ -70,9 +70,9 @@ def code(source: str, entries: Iterable[tuple[str, str]] = (), names: Iterable[t
         module, name = queue.pop()
         if (module, name) in reached or module.startswith(APART) or module in apart:
             continue
-        found = _named(module, name)
-        reached[module, name] = digest(*(definition.text for definition in found))
-        queue += [pair for definition in found for pair in definition.names] + [(module, "")]
+        definitions = _named(module, name)
+        reached[module, name] = digest(*(definition.text for definition in definitions))
+        queue += [pair for definition in definitions for pair in definition.names] + [(module, "")]
     return digest(*(definition.text for definition in _all(start)), sorted(reached.items()))
 
 
@@ -138,13 +138,13 @@ def _parsed(source: str, module: str) -> Module:
 
 def _imports(tree: ast.AST) -> dict[str, tuple[str, str]]:
     """What imported names of the project stand for, wherever they are imported: a module, (module, WHOLE), or a name in one."""
-    found = {}
+    stands_for = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("xtools"):
             for alias in node.names:
                 whole = f"{node.module}.{alias.name}"
-                found[alias.asname or alias.name] = (whole, WHOLE) if _is_module(whole) else (node.module, alias.name)
-    return found
+                stands_for[alias.asname or alias.name] = (whole, WHOLE) if _is_module(whole) else (node.module, alias.name)
+    return stands_for
 
 
 def _defined(node: ast.stmt) -> list[str]:

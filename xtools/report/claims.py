@@ -98,8 +98,8 @@ def best_per_target(claim: Claim, average: pd.DataFrame, per_target: pd.DataFram
         others = per_target[per_target.seed != seed].groupby(["target", "recipe"]).gain.mean()
         own = per_target[per_target.seed == seed].set_index(["target", "recipe"]).gain
         chosen = [others[target].idxmax() for target in others.index.unique("target")]
-        found = [own.get((target, recipe)) for target, recipe in zip(others.index.unique("target"), chosen, strict=True)]
-        values += [sum(found) / len(found)] if found and None not in found else []
+        gains = [own.get((target, recipe)) for target, recipe in zip(others.index.unique("target"), chosen, strict=True)]
+        values += [sum(gains) / len(gains)] if gains and None not in gains else []
     return stats.interval(values)
 
 
@@ -122,8 +122,8 @@ def counted(claim: Claim, study) -> tuple[str, str]:
     if claim.test == "stated":
         return "not tested (what the source did cannot be measured here)", ""
     if claim.test == "format":
-        found = {name: tasks.get(name).format for name in claim.formats}
-        return ("supported" if found == claim.formats else "contradicted"), ", ".join(found.values())
+        formats = {name: tasks.get(name).format for name in claim.formats}
+        return ("supported" if formats == claim.formats else "contradicted"), ", ".join(formats.values())
     count = {name: _trained_rows(study, name) if claim.test == "rows" else _design()[name] for name in claim.figure}
     if None in count.values():
         return "not tested (the data is not in this study)", ""
@@ -189,5 +189,5 @@ def behind(claim: Claim, study, backbone: str | None) -> list[str]:
 
 def _row(claim: Claim, backbone: str, interval: tuple, verdict: str, cells: list[str], counted: str = "") -> dict:
     mean, low, high = interval
-    found = {"backbone": backbone, "mean": mean, "low": low, "high": high, "counted": counted, "verdict": verdict, "cells": cells}
-    return claim.model_dump(include={"id", "claim", "source", "published", "confidence"}) | found
+    decided = {"backbone": backbone, "mean": mean, "low": low, "high": high, "counted": counted, "verdict": verdict, "cells": cells}
+    return claim.model_dump(include={"id", "claim", "source", "published", "confidence"}) | decided

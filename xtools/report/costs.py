@@ -118,10 +118,10 @@ def timing_frame(study: Study) -> pd.DataFrame:
 
 def _doubts(own: pd.DataFrame, variation: float) -> str:
     """What makes a backbone's repetitions doubtful: the flags of some, or that they differ by more than `STEADY`."""
-    found = [f"latency varies by more than {STEADY:.0f}%"] if variation > STEADY else []
+    doubts = [f"latency varies by more than {STEADY:.0f}%"] if variation > STEADY else []
     if any(own.doubts):
-        found.append(f"{(own.doubts != '').sum()} of {len(own)} repetitions, such as: {max(own.doubts)}")
-    return "; ".join(found) or "none"
+        doubts.append(f"{(own.doubts != '').sum()} of {len(own)} repetitions, such as: {max(own.doubts)}")
+    return "; ".join(doubts) or "none"
 
 
 def variants_table(study: Study) -> pd.DataFrame:
@@ -137,8 +137,8 @@ def variants_table(study: Study) -> pd.DataFrame:
 
 def reference_frame() -> pd.DataFrame:
     """Costs that were measured on other machines and are kept with the project (results/timing-*.json), with their provenance."""
-    found = [json.loads(path.read_text()) for path in sorted((ROOT / "results").glob("timing-*.json"))]
-    rows = [row | {"machine": kept["machine"], "commit": kept["commit"]} for kept in found for row in kept["backbones"]]
+    references = [json.loads(path.read_text()) for path in sorted((ROOT / "results").glob("timing-*.json"))]
+    rows = [row | {"machine": kept["machine"], "commit": kept["commit"]} for kept in references for row in kept["backbones"]]
     columns = ["backbone", *COSTS, "machine", "commit"]
     return pd.DataFrame(rows, columns=columns)
 

@@ -46,19 +46,19 @@ def headline(study: Study, table: pd.DataFrame) -> str:
 
 def what_was_run(study: Study) -> pd.DataFrame:
     """Study, code, machine, cells and time."""
-    found = [record for _, record in records.of_phase(study, "backbone", "intermediate", "target", "timing")]
-    precisions = {getattr(record.result, "precision", None) for record in found} - {None}
-    libraries = {f"{name} {version}" for record in found for name, version in record.versions.items()}
+    there = [record for _, record in records.of_phase(study, "backbone", "intermediate", "target", "timing")]
+    precisions = {getattr(record.result, "precision", None) for record in there} - {None}
+    libraries = {f"{name} {version}" for record in there for name, version in record.versions.items()}
     present, total = progress(study)
     rows = {
         "study": f"{study.name}: {study.title}",
         "data": f"{study.source} ({scope(study)})" if study.source in ("microworld", "hub") else scope(study),
         "grid": f"{len(study.backbones)} backbones x {len(study.recipes)} recipes x {len(study.targets)} targets x {len(study.seeds)} seeds",
         "cells": f"{present} of {total} there, {total - present} missing",
-        "compute": _compute([record.times for record in found]),
-        "commit": ", ".join(sorted({record.commit for record in found})) or "–",
-        "machine": "; ".join(sorted({str(record.machine) for record in found})) or "–",
-        "libraries": "; ".join([", ".join(sorted(libraries)) or "–", *records.of_other_versions(found)]),
+        "compute": _compute([record.times for record in there]),
+        "commit": ", ".join(sorted({record.commit for record in there})) or "–",
+        "machine": "; ".join(sorted({str(record.machine) for record in there})) or "–",
+        "libraries": "; ".join([", ".join(sorted(libraries)) or "–", *records.of_other_versions(there)]),
         "precision": ", ".join(sorted(precisions)) or "–",
         "made": datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
     }
@@ -114,8 +114,8 @@ def benchmark_frame(study: Study, table: pd.DataFrame, backbone: str, name: str)
     """
     scores = stats.task_scores(table)
     rows = []
-    for (recipe, seed), found in scores[scores.backbone == backbone].groupby(["recipe", "seed"], sort=False):
-        averages = benchmark.averages(dict(zip(found.target, found.score, strict=True)), name)
+    for (recipe, seed), scored in scores[scores.backbone == backbone].groupby(["recipe", "seed"], sort=False):
+        averages = benchmark.averages(dict(zip(scored.target, scored.score, strict=True)), name)
         rows += [{"recipe": recipe, "target": group, "seed": seed, "score": v} for group, v in averages.items() if v is not None]
     cells = stats.summarize(pd.DataFrame(rows, columns=["recipe", "target", "seed", "score"]), ["recipe", "target"], "score")
     groups = [*benchmark.GROUPS[name], "total"]

@@ -66,12 +66,12 @@ def fetch_first(loaded) -> None:
 
 def needed(grid: Plan, phase: str) -> set[str]:
     """The cells of a phase, and all that they start from."""
-    found, queue = set(), [name for name, entry in grid.cells.items() if entry.phase == phase]
+    names, queue = set(), [name for name, entry in grid.cells.items() if entry.phase == phase]
     while queue:
         name = queue.pop()
-        found.add(name)
+        names.add(name)
         queue += [grid.cells[name].upstream] if grid.cells[name].upstream else []
-    return found
+    return names
 
 
 def default_cores(loaded) -> int:

@@ -13,13 +13,13 @@ from xtools.study import Cell, Recipe, Study
 
 def fingerprints(study: Study) -> dict[Cell, str]:
     """For every cell of a study a hash of what its numbers hang on; equal cells have equal ones, in whatever study."""
-    found: dict[Cell, str] = {}
+    known: dict[Cell, str] = {}
     for cell in study.cells():
         reads = reads_of(study, cell)
         data = [*revisions.of(study.data, reads), *unlabelled(study, cell)]
-        origin = _origin(study, cell, found)
-        found[cell] = versions.digest(code(study, cell), sorted(parameters(study, cell).items()), data, origin)
-    return found
+        origin = _origin(study, cell, known)
+        known[cell] = versions.digest(code(study, cell), sorted(parameters(study, cell).items()), data, origin)
+    return known
 
 
 USED = {"backbone": (), "timing": ("encode",)}  # of a format, by the phases that do not use all that numbers come from
@@ -47,13 +47,13 @@ def reads_of(study: Study, cell: Cell) -> list[tuple[str, str, str]]:
     if cell.phase == "intermediate":
         names = study.tasks_of(cell.recipe)
         others = study.all_languages()[1:] if Recipe.parse(cell.recipe).translated else []
-        found = [(name, split, source) for name in names for split in ("train", "dev")]
-        return found + [(name, "translated", language) for name in names for language in others]
+        reads = [(name, split, source) for name in names for split in ("train", "dev")]
+        return reads + [(name, "translated", language) for name in names for language in others]
     if cell.phase == "target":
         task = tasks.get(cell.target)
-        found = [(stage, "train", source) for stage in study.stages(cell.target) if tasks.get(stage).is_trained]
-        found += [(task.name, "dev", source)] if "dev" in task.hub else []
-        return found + _scored(study, task)
+        reads = [(stage, "train", source) for stage in study.stages(cell.target) if tasks.get(stage).is_trained]
+        reads += [(task.name, "dev", source)] if "dev" in task.hub else []
+        return reads + _scored(study, task)
     names = study.targets if cell.phase == "timing" else _shown(study, cell)
     return [(name, "test", language) for name in names for language in targets.test_languages(study, tasks.get(name))]
 
@@ -107,7 +107,7 @@ def _backbone(study: Study, cell: Cell) -> dict:
 def _intermediate(study: Study, cell: Cell) -> dict:
     recipe, phase = Recipe.parse(cell.recipe), study.intermediate
     own = {name: phase.for_task(name) for name in study.tasks_of(cell.recipe)}
-    found = {
+    bearing = {
         "seed": cell.seed,
         "training": phase.for_task(recipe.task).model_dump(exclude={"examples"}),
         "tasks": [(name, recipe.examples or settings.examples, settings.max_length) for name, settings in own.items()],
@@ -115,16 +115,16 @@ def _intermediate(study: Study, cell: Cell) -> dict:
     }
     if recipe.translated:
         translations = [revisions.of_translations(study.data, name) for name in own]
-        found |= {"languages": study.all_languages(), "noise": study.translation_noise, "translations": translations}
+        bearing |= {"languages": study.all_languages(), "noise": study.translation_noise, "translations": translations}
     if recipe.mlm:
-        found["mlm"] = [phase.mlm_examples, phase.mlm_share, phase.max_length]
-    return found
+        bearing["mlm"] = [phase.mlm_examples, phase.mlm_share, phase.max_length]
+    return bearing
 
 
 def _target(study: Study, cell: Cell) -> dict:
     task = tasks.get(cell.target)
     training = {stage: study.target.for_task(stage).model_dump() for stage in study.stages(task.name)}
-    found = {
+    bearing = {
         "seed": cell.seed,
         "training": training if task.is_trained else study.target.for_task(task.name).max_length,
         "languages": targets.test_languages(study, task),
@@ -132,7 +132,7 @@ def _target(study: Study, cell: Cell) -> dict:
         "dev": study.evaluation.dev if "dev" in task.hub else None,
         "serves": study.is_served(task.name),  # a model that another target uses is kept
     }
-    return found | ({"retrieval": study.retrieval_of(cell.backbone).model_dump()} if "candidates" in task.hub else {})
+    return bearing | ({"retrieval": study.retrieval_of(cell.backbone).model_dump()} if "candidates" in task.hub else {})
 
 
 def _timing(study: Study, cell: Cell) -> dict:
@@ -143,7 +143,7 @@ def _timing(study: Study, cell: Cell) -> dict:
 BY_PHASE = {"backbone": _backbone, "intermediate": _intermediate, "target": _target, "timing": _timing}
 
 
-def _origin(study, cell, found: dict) -> str:
+def _origin(study, cell, known: dict) -> str:
     """What identifies the encoder that a cell starts from: the cell that made it, else its commit or files, or its shape alone."""
     upstream = study.upstream(cell)
     entry = study.backbones[cell.backbone]
@@ -151,7 +151,7 @@ def _origin(study, cell, found: dict) -> str:
         return _shape(entry.load.format(seed=study.seeds[0]))
     if (upstream is None or upstream.phase == "backbone") and entry.load:
         return "; ".join(_published(where, entry.revision) for where in _places(entry, upstream.seed if upstream else cell.seed))
-    return found[upstream] if upstream else ""
+    return known[upstream] if upstream else ""
 
 
 def _places(entry, seed: int) -> list[str]:

@@ -68,7 +68,8 @@ class ForkProvisioner(LocalProvisioner):
         pid = os.fork()
         if pid == 0:
             _become_kernel(arguments, kwargs.get("cwd"))
-        self.process, self.pid, self.pgid = ForkedProcess(pid), pid, None
+        self.process = ForkedProcess(pid)  # type: ignore[assignment]  # declared as Popen, of which it has the part in use
+        self.pid, self.pgid = pid, None
         return self.connection_info
 
 

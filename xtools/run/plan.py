@@ -37,10 +37,10 @@ def inputs(profile: str) -> str:
 def _values(profile: str) -> dict:
     """The keys and values of a study's file, unchecked; none where it cannot be read, which loading it will tell."""
     try:
-        found = yaml.safe_load((ROOT / "params" / f"{profile}.yaml").read_text())
+        values = yaml.safe_load((ROOT / "params" / f"{profile}.yaml").read_text())
     except (OSError, ValueError, yaml.YAMLError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return values if isinstance(values, dict) else {}
 
 
 def _folder(name) -> str:
@@ -102,8 +102,8 @@ def read(folder: Path) -> Plan:
     Raises Problem when there is none.
     """
     try:
-        found = json.loads((folder / "plan.json").read_text())
-        return Plan(folder, found["inputs"], {name: Entry(**entry) for name, entry in found["cells"].items()}, found["report"])
+        plan = json.loads((folder / "plan.json").read_text())
+        return Plan(folder, plan["inputs"], {name: Entry(**entry) for name, entry in plan["cells"].items()}, plan["report"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         raise Problem(f"{folder.name}: not planned yet; run make plan PROFILE={folder.name}") from None
 
@@ -112,14 +112,14 @@ def plan(study) -> Plan:
     """The study's plan. Of cells that are equal the first stands for all, so that it is run once."""
     from xtools.run.fingerprints import fingerprints
 
-    found = fingerprints(study)
+    known = fingerprints(study)
     first: dict[tuple[str, str], str] = {}
-    for cell, fingerprint in found.items():
+    for cell, fingerprint in known.items():
         first.setdefault((cell.phase, fingerprint), cell.name)
     entries = {}
-    for cell, fingerprint in found.items():
+    for cell, fingerprint in known.items():
         above = study.upstream(cell)
-        upstream = first[above.phase, found[above]] if above else None
+        upstream = first[above.phase, known[above]] if above else None
         entries[cell.name] = Entry(cell.phase, upstream, fingerprint, [*astuple(cell)])
     return Plan(study.folder, inputs(study.name), entries)
 
@@ -160,18 +160,18 @@ def finished(profile: str) -> bool:
     """Whether nothing is to be done: the inputs are those of the plan, every record is there, and the report is of these records."""
     folder = ROOT / "runs" / profile
     try:
-        found = read(folder)
-        if found.report != (folder / "report.html").stat().st_mtime_ns or found.inputs != inputs(profile):
+        plan = read(folder)
+        if plan.report != (folder / "report.html").stat().st_mtime_ns or plan.inputs != inputs(profile):
             return False
     except (Problem, FileNotFoundError):
         return False
-    return not found.missing()
+    return not plan.missing()
 
 
 def prune() -> tuple[int, int]:
     """Remove the cells that no study's plan has, such as those of parameters of before; returns how many, and their bytes."""
     plans = [read(path.parent) for path in (ROOT / "runs").glob("*/plan.json")]
-    kept = {store(entry.phase, entry.fingerprint) for found in plans for entry in found.cells.values()}
+    kept = {store(entry.phase, entry.fingerprint) for plan in plans for entry in plan.cells.values()}
     gone = [folder for folder in (ROOT / "runs" / "cells").glob("*/*") if folder not in kept]
     size = sum(path.stat().st_size for folder in gone for path in folder.rglob("*") if path.is_file())
     for folder in gone:
