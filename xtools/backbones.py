@@ -55,28 +55,28 @@ def make(study: Study, backbone: str, seed: int, checkpoint: Path | None = None)
     documents = sources.unlabelled(study.data, involved, languages, settings.documents, seed)
     texts = (text for document in documents for text in ([document] if isinstance(document, str) else document))
     tokenizer = encoder.train_tokenizer(texts, settings.vocabulary, settings.max_length)
-    made = encoder.create(tokenizer, entry.layers, entry.hidden, entry.heads, settings.max_length, seed)
-    made.precision = encoder.choose_precision(study.precision, made.device, entry.hidden)
-    made.model.to(encoder.choose_device(study.device))
+    new = encoder.create(tokenizer, entry.layers, entry.hidden, entry.heads, settings.max_length, seed)
+    new.precision = encoder.choose_precision(study.precision, new.device, entry.hidden)
+    new.model.to(encoder.choose_device(study.device))
     captions, tower = [], None
     if entry.pictures:
-        captions, tower = pictures.captions(seed, settings.captions), multimodal.new_tower(made, seed)
-    result = pretraining.pretrain(made, documents, settings, seed, checkpoint, captions, tower)
+        captions, tower = pictures.captions(seed, settings.captions), multimodal.new_tower(new, seed)
+    result = pretraining.pretrain(new, documents, settings, seed, checkpoint, captions, tower)
     card = {
         "world": _world(study),
         "seed": seed,
         "shape": _shape(study, backbone),
-        "parameters": parameters(made)["all"],
+        "parameters": parameters(new)["all"],
         "documents": len(documents),
         "tokens": result["tokens"],
         "pretraining": _pretraining(study, backbone),
-        "precision": made.precision,
+        "precision": new.precision,
         "curve": {key: result[key] for key in ("steps", "step", "loss")},
     }
     if tower:
         held_out = pictures.parallel("held out", HELD_OUT)
-        card |= {"captions": len(captions), "pictures_found": multimodal.found(made.exact(), tower, held_out)}
-    return made, card
+        card |= {"captions": len(captions), "pictures_found": multimodal.found(new.exact(), tower, held_out)}
+    return new, card
 
 
 def obtain(study: Study, backbone: str, seed: int, checkpoint: Path | None = None) -> tuple[Encoder, dict]:
@@ -94,9 +94,9 @@ def parameters(made: Encoder) -> dict[str, int]:
     return {"all": sum(p.numel() for p in made.model.parameters()), "embeddings": embeddings}
 
 
-def describe(made: Encoder, card: dict) -> pd.DataFrame:
+def describe(model: Encoder, card: dict) -> pd.DataFrame:
     """The encoder's size, and what its card says of its pretraining."""
-    config, size = made.config, parameters(made)
+    config, size = model.config, parameters(model)
     rows = {
         "architecture": config.model_type,
         "layers x hidden x heads": f"{config.num_hidden_layers} x {config.hidden_size} x {config.num_attention_heads}",
@@ -105,11 +105,11 @@ def describe(made: Encoder, card: dict) -> pd.DataFrame:
     }
     if card:
         rows |= {"documents": f"{card['documents']:,}", "tokens read": f"{card['tokens']:,}", "steps": f"{card['curve']['steps']:,}"}
-    return pd.DataFrame(rows.items(), columns=["", backbone_name(made)])
+    return pd.DataFrame(rows.items(), columns=["", backbone_name(model)])
 
 
-def backbone_name(made: Encoder) -> str:
-    return Path(made.config.name_or_path).name or "made here"
+def backbone_name(model: Encoder) -> str:
+    return Path(model.config.name_or_path).name or "made here"
 
 
 def _evaluation_rows(study: Study, n: int) -> dict[str, list[dict]]:
@@ -118,14 +118,14 @@ def _evaluation_rows(study: Study, n: int) -> dict[str, list[dict]]:
     return {lang: sources.read(study.data, task, "test", lang, n) for lang in study.languages_of(task.name)}
 
 
-def fertility(made: Encoder, study: Study, n: int = 200) -> dict[str, float]:
+def fertility(model: Encoder, study: Study, n: int = 200) -> dict[str, float]:
     """Sub-words per white-space word in each language (Acs 2019 calls it fertility), on evaluation text."""
-    found = {}
+    by_language = {}
     for language, rows in _evaluation_rows(study, n).items():
         text = [sources.texts(row)[0] for row in rows]
-        ids = made.tokenizer(text, add_special_tokens=False)["input_ids"]
-        found[language] = sum(map(len, ids)) / sum(len(t.split()) for t in text)
-    return found
+        ids = model.tokenizer(text, add_special_tokens=False)["input_ids"]
+        by_language[language] = sum(map(len, ids)) / sum(len(t.split()) for t in text)
+    return by_language
 
 
 def sample_texts(study: Study, n: int) -> dict[str, list[str]]:
@@ -139,9 +139,9 @@ def publish(study: Study, backbone: str, seed: int) -> str:
     folder = ROOT / study.backbones[backbone].load.format(seed=seed)
     start = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
-    made, card = make(study, backbone, seed)
+    new, card = make(study, backbone, seed)
     card["seconds"] = round(time.monotonic() - start)
-    encoder.save(made, folder, torch.float16)
+    encoder.save(new, folder, torch.float16)
     (folder / CARD).write_text(json.dumps(card, indent=1) + "\n")
     return f"{folder.relative_to(ROOT)}: loss {card['curve']['loss'][-1]:.3f} after {card['tokens']:,} tokens in {card['seconds']} s"
 

@@ -133,20 +133,20 @@ class Encoder:
         The mask is given as transformers would make it for fused attention: making it, transformers asks the device whether there is
         padding, and the host would wait for the answer at every step.
         """
-        found = self._described(ids)
-        if found["attention_mask"].all():
-            del found["attention_mask"]
+        given = self._described(ids)
+        if given["attention_mask"].all():
+            del given["attention_mask"]
         elif self._running.config._attn_implementation in ("sdpa", packing.NAME) and self.config.model_type in packing.FIRST_POSITION:
-            found["attention_mask"] = found["attention_mask"][:, None, None, :]
-        return {name: moved(value, self.device) for name, value in found.items()}
+            given["attention_mask"] = given["attention_mask"][:, None, None, :]
+        return {name: moved(value, self.device) for name, value in given.items()}
 
     def _described(self, ids: torch.Tensor) -> dict:
         """Ids, the mask of what is not padding, and segments. BERT's second one starts after the first separator; XLM-R has one only."""
-        found = {"input_ids": ids, "attention_mask": ids != self.tokenizer.pad_token_id}
+        given = {"input_ids": ids, "attention_mask": ids != self.tokenizer.pad_token_id}
         if getattr(self.config, "type_vocab_size", 0) > 1:
             separators = ids == self.tokenizer.sep_token_id
-            found["token_type_ids"] = (separators.cumsum(1) - separators.long()).clamp(max=1) * found["attention_mask"]
-        return found
+            given["token_type_ids"] = (separators.cumsum(1) - separators.long()).clamp(max=1) * given["attention_mask"]
+        return given
 
 
 def choose_precision(asked: str, device: torch.device, width: int) -> str:
@@ -168,7 +168,7 @@ def choose_attention(device: torch.device) -> str | None:
     return None if device.type == "cuda" else "eager"
 
 
-def choose_batches(asked: str, made: Encoder) -> Encoder:
+def choose_batches(asked: str, encoder: Encoder) -> Encoder:
     """The encoder, set to train on batches `padded`, `packed`, or padded and `compiled`; `auto` packs on a GPU where a trial finds no
     reason against it, and prints the reason where there is one.
 
@@ -178,14 +178,14 @@ def choose_batches(asked: str, made: Encoder) -> Encoder:
     Raises Problem when packing is asked for and the architecture cannot be packed.
     """
     if asked == "compiled":
-        return replace(made.pack(False), body=torch.compile(made.model.base_model, dynamic=True))
-    if asked == "packed" and made.config.model_type not in packing.FIRST_POSITION:
-        raise Problem(f"batches: {made.config.model_type} cannot be packed ({', '.join(packing.FIRST_POSITION)} can); set batches: auto")
-    if asked == "auto" and made.device.type == "cuda":
-        if against := packing.trial(made):
+        return replace(encoder.pack(False), body=torch.compile(encoder.model.base_model, dynamic=True))
+    if asked == "packed" and encoder.config.model_type not in packing.FIRST_POSITION:
+        raise Problem(f"batches: {encoder.config.model_type} cannot be packed ({', '.join(packing.FIRST_POSITION)} can); set batches: auto")
+    if asked == "auto" and encoder.device.type == "cuda":
+        if against := packing.trial(encoder):
             print(f"batches are padded: {against}")
-        return made.pack(not against)
-    return made.pack(asked == "packed")
+        return encoder.pack(not against)
+    return encoder.pack(asked == "packed")
 
 
 def choose_device(asked: str) -> torch.device:
@@ -260,8 +260,8 @@ def at_random(where: str, texts) -> tuple[Encoder, str]:
         config.update({"pad_token_id": words.pad_token_id})
     torch.manual_seed(0)
     config._attn_implementation = choose_attention(choose_device("auto"))
-    made = TOWERS[config.model_type](config) if config.model_type in TOWERS else AutoModelForMaskedLM.from_config(config)
-    return Encoder(made, words), origin
+    model = TOWERS[config.model_type](config) if config.model_type in TOWERS else AutoModelForMaskedLM.from_config(config)
+    return Encoder(model, words), origin
 
 
 def is_local(where: str) -> bool:

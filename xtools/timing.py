@@ -220,11 +220,11 @@ class Usage:
 def flags(device: torch.device, repeated: float, distinct: float, others: float) -> list[str]:
     """What makes these times doubtful: other work on the machine (`others`, cores), a slowed clock, times that depend on having seen an
     example before."""
-    found = []
+    doubts = []
     if others > OTHERS:
-        found.append(f"other processes used {others:.1f} of {os.cpu_count()} cores")
+        doubts.append(f"other processes used {others:.1f} of {os.cpu_count()} cores")
     if abs(repeated / distinct - 1) > AGREE:
-        found.append(f"one example repeated takes {repeated / distinct:.2f} times as long as different ones of its length")
+        doubts.append(f"one example repeated takes {repeated / distinct:.2f} times as long as different ones of its length")
     if device.type == "cuda":
         with contextlib.suppress(Exception):
             import pynvml
@@ -232,10 +232,10 @@ def flags(device: torch.device, repeated: float, distinct: float, others: float)
             pynvml.nvmlInit()
             handle = pynvml.nvmlDeviceGetHandleByIndex(torch.cuda.current_device())
             strangers = [p for p in pynvml.nvmlDeviceGetComputeRunningProcesses(handle) if p.pid != os.getpid()]
-            found += ["another process was on the GPU"] if strangers else []
+            doubts += ["another process was on the GPU"] if strangers else []
             slow = pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle) & ~(pynvml.nvmlClocksThrottleReasonGpuIdle)
-            found += ["the GPU's clock was throttled"] if slow else []
-    return found
+            doubts += ["the GPU's clock was throttled"] if slow else []
+    return doubts
 
 
 def repeated_and_distinct(encoder: Encoder, tokens: int, n: int = 24) -> tuple[float, float]:
@@ -262,15 +262,15 @@ def variants(encoder: Encoder, names: list[str], features: list[dict], seconds: 
 
     A variant that the device or the encoder cannot run is a hole with the reason.
     """
-    found = []
+    measured = []
     for name in names:
         try:
             other = encoder.variant(name)
-            found.append({"variant": name, "median": percentiles(single_stream(other, features, seconds))["median"],
+            measured.append({"variant": name, "median": percentiles(single_stream(other, features, seconds))["median"],
                           "throughput": offline(other, features, seconds)})  # fmt: skip
         except (RuntimeError, ValueError, ImportError) as error:
-            found.append({"variant": name, "hole": " ".join(str(error).split())[:160]})
-    return found
+            measured.append({"variant": name, "hole": " ".join(str(error).split())[:160]})
+    return measured
 
 
 def measure(encoder: Encoder, features: dict[str, list[dict]], settings) -> dict:
@@ -278,10 +278,12 @@ def measure(encoder: Encoder, features: dict[str, list[dict]], settings) -> dict
 
     `features` are evaluation examples by language, `settings` the study's timing parameters.
     """
-    every, begun = [feature for found in features.values() for feature in found], Usage.now()
+    every, begun = [feature for of_language in features.values() for feature in of_language], Usage.now()
     repeated, distinct = repeated_and_distinct(encoder, int(np.median([length(f) for f in every])))
-    streams = {language: single_stream(encoder, found, settings.seconds, settings.iterations) for language, found in features.items()}
-    found = {
+    streams = {
+        language: single_stream(encoder, of_language, settings.seconds, settings.iterations) for language, of_language in features.items()
+    }
+    measured = {
         "latency_ms": percentiles(np.concatenate(list(streams.values()))),
         "by_language_ms": {language: 1000 * float(np.median(spent)) for language, spent in streams.items()},
         "throughput": offline(encoder, every, settings.seconds),
@@ -293,19 +295,20 @@ def measure(encoder: Encoder, features: dict[str, list[dict]], settings) -> dict
         "repeated_over_distinct": repeated / distinct,
         "threads": torch.get_num_threads(),
     }
-    return found | {"flags": flags(encoder.device, repeated, distinct, Usage.now().others(begun))}
+    return measured | {"flags": flags(encoder.device, repeated, distinct, Usage.now().others(begun))}
 
 
 def exact(encoder: Encoder, features: dict[str, list[dict]]) -> dict:
     """What follows from lengths and architecture alone: tokens and GFLOPs per example, in all and by language."""
-    tokens = {language: [sum(map(len, f["ids"])) for f in found] for language, found in features.items()}
+    tokens = {language: [sum(map(len, f["ids"])) for f in of_language] for language, of_language in features.items()}
     work = {
-        language: [sum(flops(encoder.config, len(ids)) for ids in f["ids"]) / 1e9 for f in found] for language, found in features.items()
+        language: [sum(flops(encoder.config, len(ids)) for ids in f["ids"]) / 1e9 for f in of_language]
+        for language, of_language in features.items()
     }
     return {
         "examples": sum(map(len, features.values())),
-        "tokens_per_example": float(np.mean([n for found in tokens.values() for n in found])),
-        "gflops_per_example": float(np.mean([n for found in work.values() for n in found])),
-        "tokens_by_language": {language: float(np.mean(found)) for language, found in tokens.items()},
-        "gflops_by_language": {language: float(np.mean(found)) for language, found in work.items()},
+        "tokens_per_example": float(np.mean([n for of_language in tokens.values() for n in of_language])),
+        "gflops_per_example": float(np.mean([n for of_language in work.values() for n in of_language])),
+        "tokens_by_language": {language: float(np.mean(of_language)) for language, of_language in tokens.items()},
+        "gflops_by_language": {language: float(np.mean(of_language)) for language, of_language in work.items()},
     }

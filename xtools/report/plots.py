@@ -99,58 +99,58 @@ def sweep(points: list[Point], what: str) -> HTML:
     """Milliseconds per example against length, one line per batch size; holes are left out and named below."""
     if not points:
         return nothing("This study sweeps no lengths.")
-    found = pd.DataFrame([(p.length, p.batch, p.ms / p.batch) for p in points if p.ms is not None], columns=["length", "batch", "each"])
+    timed = pd.DataFrame([(p.length, p.batch, p.ms / p.batch) for p in points if p.ms is not None], columns=["length", "batch", "each"])
     holes = "; ".join(f"{p.length} tokens x {p.batch}: {p.hole}" for p in points if p.hole)
-    if found.empty:
+    if timed.empty:
         return nothing(holes)
     fig, ax = plt.subplots(figsize=(5.5, 2.8))
-    for marker, (batch, own) in zip(MARKERS, found.groupby("batch"), strict=False):
-        ax.plot(own.length, own.each, marker=marker, label=f"{batch}")
+    for marker, (batch, of_batch) in zip(MARKERS, timed.groupby("batch"), strict=False):
+        ax.plot(of_batch.length, of_batch.each, marker=marker, label=f"{batch}")
     ax.set(xscale="log", yscale="log", xlabel="length (tokens)", ylabel="ms per example", title=f"{what}: length and batch size")
-    ax.set_xticks(sorted(found.length.unique()), [str(n) for n in sorted(found.length.unique())])
+    ax.set_xticks(sorted(timed.length.unique()), [str(n) for n in sorted(timed.length.unique())])
     ax.minorticks_off()
     ax.legend(title="batch", loc="upper left", bbox_to_anchor=(1, 1))
-    shown = figure(fig, f"{what}: from {found.each.min():.3g} to {found.each.max():.3g} ms per example")
+    shown = figure(fig, f"{what}: from {timed.each.min():.3g} to {timed.each.max():.3g} ms per example")
     return HTML(shown.data + (f"<p>Holes: {html.escape(holes)}</p>" if holes else ""))
 
 
-def amounts(found: pd.DataFrame, what: str) -> HTML:
+def amounts(gains: pd.DataFrame, what: str) -> HTML:
     """Gain against the number of intermediate examples (log scale), one line per kind of language, one panel per backbone and task."""
-    if found.empty:
+    if gains.empty:
         return nothing("This study varies no amount of intermediate data.")
-    panels = list(found.groupby(["backbone", "task"], sort=False))
-    kinds = list(dict.fromkeys(found.kind))
+    panels = list(gains.groupby(["backbone", "task"], sort=False))
+    kinds = list(dict.fromkeys(gains.kind))
     fig, axes = plt.subplots(1, len(panels), figsize=(4.6 * len(panels), 3.2), sharey=True, squeeze=False)
-    for ax, ((backbone, task), own) in zip(axes[0], panels, strict=True):
-        for i, (kind, line) in enumerate(own.groupby("kind", sort=False)):
+    for ax, ((backbone, task), panel) in zip(axes[0], panels, strict=True):
+        for i, (kind, line) in enumerate(panel.groupby("kind", sort=False)):
             line = line.sort_values("examples")
             error = [line["mean"] - line.low, line.high - line["mean"]]
             apart = line.examples * 1.04 ** (i - (len(kinds) - 1) / 2)  # so that intervals do not hide each other
             ax.errorbar(apart, line["mean"], error, marker=MARKERS[i], capsize=3, label=kind, linestyle=LINES[i % len(LINES)])
         ax.axhline(0, color="#444", linewidth=1)
         ax.set(xscale="log", xlabel=f"examples of {task} (log scale)", title=backbone)
-        ax.set_xticks(sorted(own.examples.unique()), [f"{n:,}" for n in sorted(own.examples.unique())], rotation=30)
+        ax.set_xticks(sorted(panel.examples.unique()), [f"{n:,}" for n in sorted(panel.examples.unique())], rotation=30)
         ax.minorticks_off()
     axes[0][0].set_ylabel("gain (points)")
     axes[0][-1].legend(title="language", loc="upper left", bbox_to_anchor=(1, 1))
     return figure(fig, f"{what}: gain against the number of intermediate examples, by kind of language")
 
 
-def variants(found: pd.DataFrame, what: str) -> HTML:
+def variants(latencies: pd.DataFrame, what: str) -> HTML:
     """Latency of each setting (precision, attention, compiled), one marker per backbone, with 95% intervals over repetitions."""
-    if found.empty:
+    if latencies.empty:
         return nothing("This study times no other settings.")
-    settings = list(dict.fromkeys(found.setting))
+    settings = list(dict.fromkeys(latencies.setting))
     fig, ax = plt.subplots(figsize=(6.2, 0.42 * len(settings) + 1.2))
-    for i, (backbone, own) in enumerate(found.groupby("backbone", sort=False)):
-        y = [settings.index(s) for s in own.setting]
-        error = [own["mean"] - own.low, own.high - own["mean"]]
-        ax.errorbar(own["mean"], y, xerr=error, fmt=MARKERS[i % len(MARKERS)], capsize=3, label=backbone)
+    for i, (backbone, of_backbone) in enumerate(latencies.groupby("backbone", sort=False)):
+        y = [settings.index(s) for s in of_backbone.setting]
+        error = [of_backbone["mean"] - of_backbone.low, of_backbone.high - of_backbone["mean"]]
+        ax.errorbar(of_backbone["mean"], y, xerr=error, fmt=MARKERS[i % len(MARKERS)], capsize=3, label=backbone)
     ax.set(xscale="log", xlabel="median latency of one example (ms, log scale)", title=what)
     ax.set_yticks(range(len(settings)), settings)
     _ticks(ax)
     ax.legend(title="", loc="upper left", bbox_to_anchor=(1, 1))
-    return figure(fig, f"{what}: " + "; ".join(f"{r.backbone} {r.setting} {r.mean:.3g} ms" for r in found.itertuples()))
+    return figure(fig, f"{what}: " + "; ".join(f"{r.backbone} {r.setting} {r.mean:.3g} ms" for r in latencies.itertuples()))
 
 
 def _ticks(ax) -> None:
@@ -226,10 +226,10 @@ def by_language(table: pd.DataFrame, recipes: list[str], languages: list[str], t
 
 def chosen(table: pd.DataFrame, backbone: str, target: str, recipes, languages) -> HTML:
     """Scores by language of a backbone and target (or `all`), for the recipes and languages chosen."""
-    own = table[(table.backbone == backbone) & table.language.isin(languages)]
-    own = own if target == "all" else own[own.target == target]
+    of_backbone = table[(table.backbone == backbone) & table.language.isin(languages)]
+    of_backbone = of_backbone if target == "all" else of_backbone[of_backbone.target == target]
     chosen_some = len(recipes) and len(languages)
-    return by_language(own[: len(own) if chosen_some else 0], list(recipes), list(languages), f"{backbone}, {target}")
+    return by_language(of_backbone[: len(of_backbone) if chosen_some else 0], list(recipes), list(languages), f"{backbone}, {target}")
 
 
 def chooser(table: pd.DataFrame, backbones: list[str], recipes: list[str], targets: list[str]):

@@ -39,22 +39,22 @@ def _show(values, sign: bool = False) -> str:
 # ---------------------------------------------------------------- 1. choosing by English scores
 
 
-def choices(table: pd.DataFrame, own: pd.DataFrame | None = None) -> pd.DataFrame:
+def choices(table: pd.DataFrame, by_task: pd.DataFrame | None = None) -> pd.DataFrame:
     """Per backbone, target and seed: test score of the chosen recipe, of the best in hindsight, and of `none`.
 
-    Chosen is the recipe with the best source development score on the target, or, with `own` (see `own_scores`), the single-task recipe
+    Chosen is the recipe with the best source development score on the target, or, with `by_task` (see `own_scores`), the single-task recipe
     whose intermediate task itself was learnt best, the same for all targets. Targets without a development score are left out.
     """
     dev = table[table.split == "dev"][["backbone", "recipe", "target", "seed", "score"]].rename(columns={"score": "dev"})
     both = stats.task_scores(table).merge(dev, on=["backbone", "recipe", "target", "seed"])
-    if own is not None:
-        both = both.drop(columns="dev").merge(own, on=["backbone", "recipe", "seed"], how="left")
+    if by_task is not None:
+        both = both.drop(columns="dev").merge(by_task, on=["backbone", "recipe", "seed"], how="left")
     rows = []
-    for (backbone, target, seed), found in both.groupby(["backbone", "target", "seed"], sort=False):
-        if "none" in set(found.recipe) and len(found) > 1 and found.dev.notna().any():
-            chosen = found.loc[found.dev.idxmax()]
-            none = found[found.recipe == "none"].score.iloc[0]
-            rows.append((backbone, target, seed, chosen.recipe, chosen.score, found.score.max(), none))
+    for (backbone, target, seed), runs in both.groupby(["backbone", "target", "seed"], sort=False):
+        if "none" in set(runs.recipe) and len(runs) > 1 and runs.dev.notna().any():
+            chosen = runs.loc[runs.dev.idxmax()]
+            none = runs[runs.recipe == "none"].score.iloc[0]
+            rows.append((backbone, target, seed, chosen.recipe, chosen.score, runs.score.max(), none))
     return pd.DataFrame(rows, columns=["backbone", "target", "seed", "recipe", "chosen", "best", "none"])
 
 
@@ -69,24 +69,24 @@ def own_scores(study: Study) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["backbone", "recipe", "seed", "dev"])
 
 
-def regrets(found: pd.DataFrame) -> pd.DataFrame:
+def regrets(choice: pd.DataFrame) -> pd.DataFrame:
     """Choices averaged over targets, per backbone and seed: gain of the chosen recipe over `none`, its regret (the points that it lies
     below the best in hindsight, never negative), and the gain of that best."""
-    found = found.assign(gain=found.chosen - found.none, regret=found.best - found.chosen, ceiling=found.best - found.none)
-    return found.groupby(["backbone", "seed"], sort=False)[["gain", "regret", "ceiling"]].mean().reset_index()
+    choice = choice.assign(gain=choice.chosen - choice.none, regret=choice.best - choice.chosen, ceiling=choice.best - choice.none)
+    return choice.groupby(["backbone", "seed"], sort=False)[["gain", "regret", "ceiling"]].mean().reset_index()
 
 
 def regret_frame(study: Study, table: pd.DataFrame) -> pd.DataFrame:
     """Question 1: per backbone and way of choosing, averaged over targets: gain over `none` and regret, with intervals."""
     rows = []
-    for way, own in (("target's development score", None), ("intermediate task's own score", own_scores(study))):
-        found = choices(table, own)
-        for backbone, means in regrets(found).groupby("backbone", sort=False):
-            mine = found[found.backbone == backbone]
+    for way, by_task in (("target's development score", None), ("intermediate task's own score", own_scores(study))):
+        choice = choices(table, by_task)
+        for backbone, means in regrets(choice).groupby("backbone", sort=False):
+            of_backbone = choice[choice.backbone == backbone]
             shown = {k: stats.show(*stats.interval(means[k]), sign=k != "regret") for k in ("gain", "ceiling", "regret")}
             rows.append({"backbone": backbone, "chosen by": way, "gain of the chosen": shown["gain"],
                          "gain of the best in hindsight": shown["ceiling"], "regret": shown["regret"],
-                         "chosen = best": f"{100 * (mine.chosen == mine.best).mean():.0f}% of {len(mine)}"})  # fmt: skip
+                         "chosen = best": f"{100 * (of_backbone.chosen == of_backbone.best).mean():.0f}% of {len(of_backbone)}"})  # fmt: skip
     columns = ["backbone", "chosen by", "gain of the chosen", "gain of the best in hindsight", "regret", "chosen = best"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -94,9 +94,9 @@ def regret_frame(study: Study, table: pd.DataFrame) -> pd.DataFrame:
 def choosing(study: Study, table: pd.DataFrame) -> Answer:
     """1. What does choosing the recipe by English scores lose?"""
     last = study.last
-    found = regrets(choices(table))
-    own = regrets(choices(table, own_scores(study)))
-    mine, other = found[found.backbone == last], own[own.backbone == last]
+    regret = regrets(choices(table))
+    regret_by_task = regrets(choices(table, own_scores(study)))
+    mine, other = regret[regret.backbone == last], regret_by_task[regret_by_task.backbone == last]
     unchosen = sorted(set(study.targets) - set(table[table.split == "dev"].target))
     limits = "Regret is never negative, so its interval says how large it is, not whether it differs from none." + (
         f" Targets without a development score cannot be chosen for: {', '.join(unchosen)}." if unchosen else ""
@@ -126,10 +126,10 @@ def kinds_of_gap(study: Study, table: pd.DataFrame) -> pd.DataFrame:
 
 def gap_frame(study: Study, table: pd.DataFrame) -> pd.DataFrame:
     """Question 2: the gap's means per backbone with intervals over seeds, and below them the slopes on size (`gap_slopes`)."""
-    found, rows = kinds_of_gap(study, table), []
-    kinds = [column for column in found if column not in ("backbone", "seed")]
-    for backbone, own in found.groupby("backbone", sort=False):
-        rows.append({"backbone": backbone} | {k: stats.show(*stats.interval(own[k].dropna()), sign=" minus " in k) for k in kinds})
+    gaps_of, rows = kinds_of_gap(study, table), []
+    kinds = [column for column in gaps_of if column not in ("backbone", "seed")]
+    for backbone, of_backbone in gaps_of.groupby("backbone", sort=False):
+        rows.append({"backbone": backbone} | {k: stats.show(*stats.interval(of_backbone[k].dropna()), sign=" minus " in k) for k in kinds})
     slopes = gap_slopes(study, table)
     if slopes:
         rows.append({"backbone": "change per tenfold size"} | {k: stats.show(*slopes[k], sign=True) for k in kinds})
@@ -140,14 +140,14 @@ def gap_slopes(study: Study, table: pd.DataFrame) -> dict[str, tuple[float, floa
     """Question 2: slope of the gap on log10 of the encoder's weights (word embeddings left out), points per tenfold size: one least-squares
     line per seed, mean and interval over seeds. That of multi minus single is the interaction. Empty with fewer than two sizes."""
     sizes = encoder_sizes(study)
-    found = kinds_of_gap(study, table)
-    found = found.assign(size=np.log10(found.backbone.map(sizes).astype(float))).dropna(subset="size")
-    if found["size"].nunique() < 2:
+    gaps_of = kinds_of_gap(study, table)
+    gaps_of = gaps_of.assign(size=np.log10(gaps_of.backbone.map(sizes).astype(float))).dropna(subset="size")
+    if gaps_of["size"].nunique() < 2:
         return {}
     slopes = {}
-    for kind in (column for column in found if column not in ("backbone", "seed", "size")):
-        own = found.dropna(subset=kind)
-        lines = [linregress(line["size"], line[kind]).slope for _, line in own.groupby("seed") if line["size"].nunique() > 1]
+    for kind in (column for column in gaps_of if column not in ("backbone", "seed", "size")):
+        with_kind = gaps_of.dropna(subset=kind)
+        lines = [linregress(line["size"], line[kind]).slope for _, line in with_kind.groupby("seed") if line["size"].nunique() > 1]
         slopes[kind] = stats.interval(lines)
     return slopes
 
@@ -179,11 +179,11 @@ def gaps(study: Study, table: pd.DataFrame) -> Answer:
 
 def benchmark_averages(study: Study, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Per benchmark the average over those of the study's targets that it has, per backbone, recipe and seed."""
-    scores, found = stats.task_scores(table), {}
+    scores, averages = stats.task_scores(table), {}
     for name, members in benchmark.BENCHMARKS.items():
         targets = [t for t in study.targets if t in members]
-        found[name] = stats.complete(scores[scores.target.isin(targets)], targets)
-    return found
+        averages[name] = stats.complete(scores[scores.target.isin(targets)], targets)
+    return averages
 
 
 def data_kind(recipe: str) -> str:
@@ -201,26 +201,26 @@ def benchmark_gains(study: Study, table: pd.DataFrame) -> pd.DataFrame:
         for backbone in study.backbones:
             gains = stats.gains(means[means.backbone == backbone], ["backbone"])
             rows += [
-                (f"{recipe}, {backbone}", data_kind(recipe), name, stats.show(*stats.interval(own.gain), sign=True))
-                for recipe, own in gains.groupby("recipe", sort=False)
+                (f"{recipe}, {backbone}", data_kind(recipe), name, stats.show(*stats.interval(of_recipe.gain), sign=True))
+                for recipe, of_recipe in gains.groupby("recipe", sort=False)
             ]
         first, last = (means[(means.backbone == b) & (means.recipe == "none")].set_index("seed").score for b in (study.first, study.last))
         rows.append((f"{study.last} over {study.first}, none", "–", name, stats.show(*stats.interval((last - first).dropna()), sign=True)))
-    found = pd.DataFrame(rows, columns=["gain (points)", "intermediate data", "benchmark", "gain"])
-    wide = found.pivot(index=["gain (points)", "intermediate data"], columns="benchmark", values="gain")
-    order = list(dict.fromkeys(zip(found["gain (points)"], found["intermediate data"], strict=True)))
+    long = pd.DataFrame(rows, columns=["gain (points)", "intermediate data", "benchmark", "gain"])
+    wide = long.pivot(index=["gain (points)", "intermediate data"], columns="benchmark", values="gain")
+    order = list(dict.fromkeys(zip(long["gain (points)"], long["intermediate data"], strict=True)))
     return wide.reindex(order).fillna("–").rename_axis(None, axis=1).reset_index()
 
 
 def rank_agreement(study: Study, table: pd.DataFrame) -> dict[str, float]:
     """Question 3: Kendall's tau between the two benchmarks' rankings of all recipes by mean score, per backbone."""
     means = {name: m.groupby(["backbone", "recipe"]).score.mean() for name, m in benchmark_averages(study, table).items()}
-    both, found = pd.DataFrame(means).dropna(), {}
+    both, taus = pd.DataFrame(means).dropna(), {}
     for backbone in study.backbones:
-        own = both[both.index.get_level_values("backbone") == backbone]
-        if len(own) > 2:
-            found[backbone] = float(kendalltau(own["xtreme"], own["xtreme_r"]).statistic)
-    return found
+        of_backbone = both[both.index.get_level_values("backbone") == backbone]
+        if len(of_backbone) > 2:
+            taus[backbone] = float(kendalltau(of_backbone["xtreme"], of_backbone["xtreme_r"]).statistic)
+    return taus
 
 
 def benchmarks(study: Study, table: pd.DataFrame) -> Answer:
@@ -309,11 +309,11 @@ def needed(study: Study, table: pd.DataFrame, points: float = 2.0) -> pd.DataFra
     """Question 5: per backbone, task and kind of language, how many examples a gain of `points` takes: where the line through the mean
     gains (over the logarithm of the number of examples) first crosses it; and the smallest amount whose interval lies above zero."""
     rows = []
-    for (backbone, task, kind), own in amount_gains(study, table).groupby(["backbone", "task", "kind"], sort=False):
-        own = own.sort_values("examples")
-        sure = own[own.low > 0].examples
-        crossing = _first_crossing(np.log10(own.examples.to_numpy(float)), own["mean"].to_numpy(), points)
-        most = f"more than {own.examples.max():,}"
+    for (backbone, task, kind), curve in amount_gains(study, table).groupby(["backbone", "task", "kind"], sort=False):
+        curve = curve.sort_values("examples")
+        sure = curve[curve.low > 0].examples
+        crossing = _first_crossing(np.log10(curve.examples.to_numpy(float)), curve["mean"].to_numpy(), points)
+        most = f"more than {curve.examples.max():,}"
         rows.append({"backbone": backbone, "task": task, "languages": kind,
                      f"examples for {points:+.0f} points": most if crossing is None else f"{10**crossing:,.0f}",
                      "fewest with a gain above zero": f"{sure.min():,}" if len(sure) else most})  # fmt: skip
@@ -335,7 +335,7 @@ def difference_by_kind(study: Study, table: pd.DataFrame) -> dict[str, tuple[flo
     first, last = study.first, study.last
     if first == last or not {first, last} <= set(wide):
         return {}
-    return {kind: stats.interval(own.dropna()) for kind, own in (wide[last] - wide[first]).groupby(level="kind", sort=False)}
+    return {kind: stats.interval(of_kind.dropna()) for kind, of_kind in (wide[last] - wide[first]).groupby(level="kind", sort=False)}
 
 
 def pictures_differ(study: Study) -> bool:

@@ -73,27 +73,27 @@ def ours(config, device: torch.device, precision: str, batches: str = "auto") ->
     return encoder.choose_batches(batches, Encoder(XLMRobertaForMaskedLM(config).to(device), Words(), precision))
 
 
-def our_training(made: Encoder, features: list[dict], batch_size: int) -> float:
+def our_training(model: Encoder, features: list[dict], batch_size: int) -> float:
     """Seconds of one epoch of this project's training loop."""
-    head = finetuning.new_head(made, TASK)
-    modules = torch.nn.ModuleDict({"encoder": made.model.base_model, "head": head})
-    stream = finetuning.task_stream(made, head, TASK, features)
+    head = finetuning.new_head(model, TASK)
+    modules = torch.nn.ModuleDict({"encoder": model.model.base_model, "head": head})
+    stream = finetuning.task_stream(model, head, TASK, features)
     settings = Training(learning_rate=1e-5, epochs=1, batch_size=batch_size, max_length=LONGEST)
-    timing.synchronize(made.device)
+    timing.synchronize(model.device)
     start = time.perf_counter()
     train(modules, [stream], settings, 0)
-    timing.synchronize(made.device)
+    timing.synchronize(model.device)
     return time.perf_counter() - start
 
 
-def our_inference(made: Encoder, features: list[dict]) -> float:
+def our_inference(model: Encoder, features: list[dict]) -> float:
     """Seconds of scoring all examples."""
-    head = finetuning.new_head(made, TASK).eval()
-    made.model.eval()
-    timing.synchronize(made.device)
+    head = finetuning.new_head(model, TASK).eval()
+    model.model.eval()
+    timing.synchronize(model.device)
     start = time.perf_counter()
-    scoring.forward(made, features, lambda e, batch: classification.decode(head(e.hidden(batch["ids"]), batch), batch, TASK))
-    timing.synchronize(made.device)
+    scoring.forward(model, features, lambda e, batch: classification.decode(head(e.hidden(batch["ids"]), batch), batch, TASK))
+    timing.synchronize(model.device)
     return time.perf_counter() - start
 
 
@@ -161,7 +161,7 @@ def interleaved(contestants: dict, rounds: int, say) -> dict[str, list[float]]:
     return seconds
 
 
-def data_share(made: Encoder, features: list[dict], batch_size: int, seconds: float) -> float:
+def data_share(model: Encoder, features: list[dict], batch_size: int, seconds: float) -> float:
     """The share of training's wall time that is not forward, backward or optimizer: planning and collating, run alone."""
     stream = Stream("data", [batching.length(f) for f in features], lambda indices: None)
     start = time.perf_counter()
@@ -175,40 +175,42 @@ def speed(shape: str, mean: int, n: int, batch_size: int, rounds: int, device: t
     precision that a study chooses there too (though a study scores in fp32), on a GPU our training padded and compiled too."""
     config = config_for(shape, mean)
     features = examples(n, config.vocab_size, mean, 0)
-    own = encoder.choose_precision("auto", device, config.hidden_size)
-    precisions = list(dict.fromkeys(["fp32", own])) if device.type == "cpu" else [own]
+    chosen = encoder.choose_precision("auto", device, config.hidden_size)
+    precisions = list(dict.fromkeys(["fp32", chosen])) if device.type == "cpu" else [chosen]
     training, inference, encoders = {}, {}, {}
     for precision in precisions:
         encoders[precision] = ours(config, device, precision)
         training[f"ours, {precision}"] = lambda p=precision: our_training(encoders[p], features, batch_size)
         inference[f"ours, {precision}"] = lambda p=precision: our_inference(encoders[p], features)
     for batches in ("padded", "compiled") if device.type == "cuda" else ():
-        encoders[batches] = ours(config, device, own, batches)
-        training[f"ours {batches}, {own}"] = lambda b=batches: our_training(encoders[b], features, batch_size)
+        encoders[batches] = ours(config, device, chosen, batches)
+        training[f"ours {batches}, {chosen}"] = lambda b=batches: our_training(encoders[b], features, batch_size)
     for how in ("pad to max", "dynamic padding", "length grouping"):
         name = f"Trainer, {how}, {precisions[0]}"
         training[name], inference[name] = trainer(config, features, batch_size, how, precisions[0])
     forward = sum(timing.flops(config, len(f["ids"][0])) for f in features)
     tokens = sum(len(f["ids"][0]) for f in features)
-    found: dict = {"shape": shape, "examples": n, "batch_size": batch_size, "mean_length": tokens / n, "rounds": rounds}
+    result: dict = {"shape": shape, "examples": n, "batch_size": batch_size, "mean_length": tokens / n, "rounds": rounds}
     for phase, contestants, flops in (("training", training, 3 * forward), ("inference", inference, forward)):
         seconds = interleaved(contestants, rounds, lambda line, phase=phase: say(f"{shape} {phase}, {line}"))
-        found[phase] = {name: summary(name, seconds, flops, tokens, n, device) for name in seconds}
+        result[phase] = {name: summary(name, seconds, flops, tokens, n, device) for name in seconds}
     fastest = f"ours, {precisions[-1]}"
-    found["data_share"] = data_share(encoders[precisions[-1]], features, batch_size, found["training"][fastest]["seconds"])
-    return found
+    result["data_share"] = data_share(encoders[precisions[-1]], features, batch_size, result["training"][fastest]["seconds"])
+    return result
 
 
 def summary(name: str, seconds: dict[str, list[float]], flops: float, tokens: int, n: int, device: torch.device) -> dict:
     """Median and range of a contestant's time, its rates, utilisation, and the factors by which ours are faster, round by round."""
-    own, precision = seconds[name], name.rpartition(", ")[2]
-    median = statistics.median(own)
+    spent, precision = seconds[name], name.rpartition(", ")[2]
+    median = statistics.median(spent)
     ratios = {
-        rival: [a / b for a, b in zip(own, seconds[rival], strict=True)] for rival in seconds if rival.startswith("ours") and rival != name
+        rival: [a / b for a, b in zip(spent, seconds[rival], strict=True)]
+        for rival in seconds
+        if rival.startswith("ours") and rival != name
     }
     return {
         "seconds": median,
-        "range": [min(own), max(own)],
+        "range": [min(spent), max(spent)],
         "examples_per_s": n / median,
         "tokens_per_s": tokens / median,
         "utilisation": flops / median / timing.matrix_rate(device, precision),
@@ -250,7 +252,7 @@ def cell_overhead(rounds: int) -> dict | None:
     cells = [nbformat.v4.new_code_cell(code) for code in ("", "import torch, transformers\nfrom xtools import study")]
     cells[0]["metadata"]["tags"] = ["parameters"]
     kernel = {"name": "python3", "display_name": "Python 3"}
-    found: dict[str, list[float]] = {"ours": [], "papermill": []}
+    seconds: dict[str, list[float]] = {"ours": [], "papermill": []}
     with tempfile.TemporaryDirectory() as folder, engine.cell_server() as address:
         source = Path(folder, "empty.ipynb")
         nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), source)
@@ -262,9 +264,9 @@ def cell_overhead(rounds: int) -> dict | None:
             command = [sys.executable, "-m", "papermill", str(source), str(Path(folder, "out.ipynb"))]
             subprocess.run(command, check=True, capture_output=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
             if i:
-                found["ours"].append(middle - start)
-                found["papermill"].append(time.perf_counter() - middle)
-    return {name: {"median": statistics.median(s), "range": [min(s), max(s)]} for name, s in found.items()}
+                seconds["ours"].append(middle - start)
+                seconds["papermill"].append(time.perf_counter() - middle)
+    return {name: {"median": statistics.median(s), "range": [min(s), max(s)]} for name, s in seconds.items()}
 
 
 def table(result: dict) -> Table:
@@ -309,8 +311,8 @@ def main(words: list[str] | None = None) -> int:
     result["search"] = search_speed(asked.rounds)
     result["cell"] = cell_overhead(asked.rounds)
     Console(width=160).print(table(result))
-    found = result["search"]["over_product"]
-    print(f"search: {found['median']:.2f} times the time of the matrix product alone")
+    search = result["search"]["over_product"]
+    print(f"search: {search['median']:.2f} times the time of the matrix product alone")
     print(f"data work: {result['runs'][0]['data_share']:.1%} of training's time")
     if result["cell"]:
         print("cell: " + ", ".join(f"{name} {value['median']:.2f} s" for name, value in result["cell"].items()))
