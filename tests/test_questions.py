@@ -1,5 +1,7 @@
 """Each question's figures on planted tables, where the answer is known."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from xtools import study
-from xtools.report import answers, questions, tables
+from xtools.report import costs, questions, tables
 
 POCKET = study.load("pocket")
 
@@ -95,11 +97,11 @@ def test_gains_against_the_amount_of_data_by_kind_of_language():
     recipes = ["none", "mnli@100", "mnli@1000", "mnli"]
     size = {"none": 0, "mnli@100": 1, "mnli@1000": 2, "mnli": 3}
     table = planted(lambda b, r, t, lang, s: 50 + s + size[r] * (2 if lang == "qag" else 1), recipes=recipes)
-    found = questions.amounts(POCKET.model_copy(update={"recipes": recipes}), table)
+    found = questions.amount_gains(POCKET.model_copy(update={"recipes": recipes}), table)
     unseen = found[(found.kind == "unseen") & (found.backbone == "large")].sort_values("examples")
     assert unseen.examples.tolist() == [100, 1000, 6000] and np.allclose(unseen["mean"], [2, 4, 6])
     assert set(found.kind) == {"source", "high-resource", "low-resource", "unseen"}
-    assert questions.amounts(POCKET, table[table.recipe.isin(["none", "mnli"])]).empty, "one amount is no curve"
+    assert questions.amount_gains(POCKET, table[table.recipe.isin(["none", "mnli"])]).empty, "one amount is no curve"
 
 
 @pytest.mark.parametrize(("language", "kind"), [("en", "source"), ("sw", "low-resource"), ("de", "high-resource"), ("yo", "unseen")])
@@ -125,7 +127,7 @@ def test_groups_of_a_benchmark_need_all_their_tasks():
 @given(some.lists(some.tuples(some.integers(1, 9), some.integers(0, 9)), min_size=1, max_size=12))
 def test_the_frontier_is_what_nothing_beats_in_both(pairs):
     points = pd.DataFrame(pairs, columns=["latency", "mean"])
-    kept = {(p.latency, p.mean) for p in questions.frontier(points).itertuples()}
+    kept = {(p.latency, p.mean) for p in costs.frontier(points).itertuples()}
     beaten = {(a, b) for a, b in pairs if any((c <= a and d >= b) and (c, d) != (a, b) for c, d in pairs)}
     assert kept == set(pairs) - beaten
 
@@ -142,11 +144,12 @@ def test_rankings_of_the_benchmarks_agree_or_not(order, tau):
 def test_a_recipe_that_takes_longer_to_score_is_seen(monkeypatch):
     slow = {"none": 1.0, "mnli": 1.5}
 
-    def read(cell):
-        return {"times": {"scoring": slow[cell.recipe] * (1 + cell.seed)}} if cell.recipe in slow else None
+    def of_phase(loaded, phase):
+        cells = [cell for cell in loaded.cells() if cell.phase == phase and cell.recipe in slow]
+        return [(cell, SimpleNamespace(times={"scoring": slow[cell.recipe] * (1 + cell.seed)})) for cell in cells]
 
-    monkeypatch.setattr(questions.records, "read", read)
-    assert questions.recipe_cost(POCKET) == {"small": pytest.approx((1.5, 1.5, 1.5)), "large": pytest.approx((1.5, 1.5, 1.5))}
+    monkeypatch.setattr(costs.records, "of_phase", of_phase)
+    assert costs.recipe_cost(POCKET) == {"small": pytest.approx((1.5, 1.5, 1.5)), "large": pytest.approx((1.5, 1.5, 1.5))}
 
 
 def test_the_examples_that_a_gain_needs_are_read_off_the_line():
@@ -170,23 +173,23 @@ def test_the_difference_of_two_encoders_by_kind_of_language():
 # ---------------------------------------------------------------- answers
 
 
-@pytest.mark.parametrize("question", answers.QUESTIONS)
+@pytest.mark.parametrize("question", questions.QUESTIONS)
 @pytest.mark.parametrize("kept", [1.0, 0.6, 0.0])
 def test_every_question_is_answered_or_said_to_be_open_whatever_is_missing(question, kept, sizes):
     table = planted(lambda b, r, t, lang, s: 50 + s, dev=lambda b, r, t, s: 50.0 + s)
     table = table.sample(frac=kept, random_state=1).sort_index()
-    found = answers.QUESTIONS[question](POCKET, table)
+    found = questions.QUESTIONS[question](POCKET, table)
     assert found.effect.endswith(".") and found.limits.endswith(".") and "nan" not in found.effect
 
 
 def test_an_answer_tells_the_planted_effect(sizes):
     table = planted(lambda b, r, t, lang, s: 50 + s + (9 if b == "large" else 0), dev=lambda b, r, t, s: 50.0)
-    assert "small to large is worth +9.0\u00a0[+9.0,\u00a0+9.0]" not in answers.benchmarks(POCKET, table).effect, (
+    assert "small to large is worth +9.0\u00a0[+9.0,\u00a0+9.0]" not in questions.benchmarks(POCKET, table).effect, (
         "three of six targets are there"
     )
     three = POCKET.model_copy(update={"targets": ["xnli", "udpos", "tatoeba"], "recipes": ["none", "mnli", "all"]})
-    assert "small to large is worth +9.0\u00a0[+9.0,\u00a0+9.0]" in answers.benchmarks(three, table).effect
-    assert "Kendall" in answers.benchmarks(three, table).effect
+    assert "small to large is worth +9.0\u00a0[+9.0,\u00a0+9.0]" in questions.benchmarks(three, table).effect
+    assert "Kendall" in questions.benchmarks(three, table).effect
 
 
 def test_pictures_are_spoken_of_where_an_encoder_learnt_from_them():

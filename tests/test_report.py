@@ -141,7 +141,7 @@ def test_timing_is_kept_for_reports_made_elsewhere(own_micro):
 
 @pytest.mark.parametrize("rows", [0, 1])
 def test_every_table_of_the_report_bears_a_study_with_next_to_nothing_in_it(rows):
-    from xtools.report import answers, claims, plots, questions, stats
+    from xtools.report import claims, plots, questions, stats
 
     pocket = study.load("pocket")
     small = {"small": pocket.backbones["small"]}
@@ -149,15 +149,15 @@ def test_every_table_of_the_report_bears_a_study_with_next_to_nothing_in_it(rows
     row = {"backbone": "small", "recipe": "none", "target": "tatoeba", "seed": 0, "metric": "m", "split": "test", "language": "qab"}
     table = pd.DataFrame([row | {"score": 3.0, "n": 5}])[:rows]
     frames = [
-        questions.regret_frame(loaded, table), questions.frontier(costs.cost_frame(loaded, table)), questions.gap_frame(loaded, table),
-        questions.benchmark_gains(loaded, table), questions.worth_frame(loaded, table), questions.needed(loaded, table),
+        questions.regret_frame(loaded, table), costs.frontier(costs.cost_frame(loaded, table)), questions.gap_frame(loaded, table),
+        questions.benchmark_gains(loaded, table), costs.worth_frame(loaded, table), questions.needed(loaded, table),
         tables.degenerate_frame(table), tables.side_by_side(loaded, table), claims.ledger(table, loaded), tables.gap_frame(loaded, table),
         tables.score_frame(loaded, table, "small"), tables.gain_frame(loaded, table, "small"), tables.world_checks(loaded, table),
         tables.benchmark_frame(loaded, table, "small", "xtreme"), costs.timing_frame(loaded), costs.variants_table(loaded),
         stats.complete(stats.task_scores(table), loaded.targets),
     ]  # fmt: skip
     assert not [frame for frame in frames if re.search(r"\bnan\b", plots.frame(frame).data.lower())]
-    assert all(question(loaded, table).effect for question in answers.QUESTIONS.values())
+    assert all(question(loaded, table).effect for question in questions.QUESTIONS.values())
 
 
 def test_runs_at_chance_are_counted():

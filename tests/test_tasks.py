@@ -23,7 +23,7 @@ def test_registry_is_consistent():
     known = tasks.registry()
     nine = {"anli_plus", "mnli", "qqp", "squad_v2", "squad_v1", "hellaswag", "ccg", "cosmos_qa", "commonsense_qa"}
     assert nine <= {name for name, task in known.items() if not task.is_target}
-    assert {name for name, task in known.items() if task.is_target} == {*benchmark.XTREME, *benchmark.XTREME_R}
+    assert {*benchmark.XTREME, *benchmark.XTREME_R} <= {name for name, task in known.items() if task.is_target}
     for task in known.values():
         assert not task.is_target or task.languages
         assert all("/" in part.repo for part in task.all_parts() if not part.licensed), "bare Hub ids are dead"

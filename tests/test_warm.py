@@ -44,5 +44,5 @@ def test_preloading_starts_no_python_thread():
     import subprocess
     import sys
 
-    code = "import threading; from xtools import warm; warm.preload(); assert threading.active_count() == 1, threading.enumerate()"
+    code = "import threading; from xtools.run import warm; warm.preload(); assert threading.active_count() == 1, threading.enumerate()"
     subprocess.run([sys.executable, "-c", code], check=True)

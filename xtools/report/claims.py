@@ -1,5 +1,6 @@
 """The ledger: each claim of params/ledgers/claims.yaml held against the records by one of the tests below; a verdict with its interval."""
 
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,6 +11,7 @@ from pydantic import Field, TypeAdapter
 from xtools import ROOT, benchmark, records, tasks
 from xtools.report import stats
 from xtools.settings import Strict
+from xtools.study import Study
 
 
 class Claim(Strict):
@@ -116,7 +118,7 @@ TESTS = {
 COUNTED = ("rows", "design", "format", "stated")  # tests of what is there, without an interval
 
 
-def counted(claim: Claim, study) -> tuple[str, str]:
+def counted(claim: Claim, study: Study) -> tuple[str, str]:
     """The verdict of a claim about what is there, and what was found: rows that a study's cells trained on, the registry's tasks, or
     their formats. Rows are counted only in a study that reads the whole published sets; what a paper says of itself is not tested."""
     if claim.test == "stated":
@@ -130,13 +132,14 @@ def counted(claim: Claim, study) -> tuple[str, str]:
     return ("supported" if count == claim.figure else "contradicted"), ", ".join(f"{n:,} {what}" for what, n in count.items())
 
 
-def _trained_rows(study, task: str) -> int | None:
+def _trained_rows(study: Study, task: str) -> int | None:
     if study.source != "hub" or study.subset or study.intermediate is None or study.intermediate.for_task(task).examples:
         return None
     trained = (record for cell, record in records.of_phase(study, "intermediate") if cell.recipe == task)
     return next((record.result.examples[task] for record in trained), None)
 
 
+@cache
 def _design() -> dict[str, int]:
     """What this project has of the source paper's design, counted over the paper's own list (params/ledgers/design.yaml)."""
     paper = yaml.safe_load((ROOT / "params" / "ledgers" / "design.yaml").read_text())
@@ -153,8 +156,8 @@ def _design() -> dict[str, int]:
     }
 
 
-def ledger(table: pd.DataFrame, study) -> pd.DataFrame:
-    """One row per claim and backbone: the claim, published figure, measured figure with interval, seeds, verdict.
+def ledger(table: pd.DataFrame, study: Study, claims: list[Claim] | None = None) -> pd.DataFrame:
+    """One row per claim (None: all of the ledger's) and backbone: the claim, published figure, measured figure with interval, seeds, verdict.
 
     A claim whose recipe, target or group the study lacks is `not tested`; one whose cells are missing has no interval and is undecided.
     """
@@ -162,7 +165,7 @@ def ledger(table: pd.DataFrame, study) -> pd.DataFrame:
     averages = stats.gains(stats.complete(scores, study.targets), ["backbone"])
     per_target = stats.gains(scores, ["backbone", "target"])
     rows = []
-    for claim in load():
+    for claim in load() if claims is None else claims:
         if claim.test in COUNTED:
             verdict, figures = counted(claim, study)
             rows.append(_row(claim, "–", stats.interval([]), verdict, behind(claim, study, None), figures))
@@ -176,7 +179,7 @@ def ledger(table: pd.DataFrame, study) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def behind(claim: Claim, study, backbone: str | None) -> list[str]:
+def behind(claim: Claim, study: Study, backbone: str | None) -> list[str]:
     """The names of the cells with a record that a claim's figure is computed from."""
     if claim.test in COUNTED:
         wanted = [c for c in study.cells() if c.phase == "intermediate" and c.recipe in claim.figure]
