@@ -1,0 +1,84 @@
+"""One cell: what it leaves when it succeeds, fails, or was run by somebody else meanwhile."""
+
+import json
+
+import pytest
+
+from xtools import records, study
+from xtools.problems import Problem
+from xtools.records import Backbone, Size
+from xtools.run import cell as cells
+from xtools.study import Cell
+
+CELL = Cell("any", "backbone", "tiny", seed=1)
+
+
+@pytest.fixture
+def notebook(tmp_path, monkeypatch):
+    """The cell's notebook in an empty project: a function that says what it does, and the parameters that it was given."""
+    given = []
+    for module in (study, records, cells):
+        monkeypatch.setattr(module, "ROOT", tmp_path)
+    monkeypatch.setattr(cells.pages, "page", lambda executed, output, title: output.write_text(title))
+
+    def does(action):
+        def execute(source, parameters, output):
+            given.append(parameters)
+            output.write_text("{}")
+            assert (CELL.folder / "running").exists()
+            action()
+
+        monkeypatch.setattr(cells.kernels, "execute", execute)
+        return given
+
+    return does
+
+
+def succeed():
+    records.write_result(CELL.folder / "result.json", Backbone(card={}, parameters=Size(all=2, embeddings=1)), {"pretraining": 0.25})
+
+
+def fail():
+    raise Problem("label 7 is outside 0..2")
+
+
+def test_a_record_is_all_that_is_left_beside_the_notebook(notebook):
+    given = notebook(succeed)
+    cells.execute(CELL, "abc")
+    record = records.read(CELL)
+    assert record.fingerprint == "abc" and record.times["pretraining"] == 0.25 and record.times["seconds"] >= 0
+    assert given == [{"backbone": "tiny", "study": "any", "folder": str(CELL.folder), "seed": 1}]
+    assert {path.name for path in CELL.folder.iterdir()} == {"record.json", "notebook.ipynb", "notebook.html", "lock"}
+
+
+def test_a_failure_leaves_its_reason_and_no_record(notebook):
+    notebook(fail)
+    with pytest.raises(Problem, match=r"backbone-tiny-s1: label 7 is outside 0..2 \(see runs/.*notebook.ipynb\)"):
+        cells.execute(CELL, "abc")
+    assert (CELL.folder / "failed.txt").read_text() == "label 7 is outside 0..2\n"
+    assert (CELL.folder / "notebook.html").read_text().endswith("(failed)")
+    assert not CELL.record.exists() and not (CELL.folder / "running").exists()
+
+
+def test_a_notebook_without_a_result_is_a_failure(notebook):
+    notebook(lambda: None)
+    with pytest.raises(Problem, match="ended without a result"):
+        cells.execute(CELL, "abc")
+
+
+def test_what_an_earlier_attempt_left_goes_save_its_checkpoint(notebook):
+    notebook(fail)
+    with pytest.raises(Problem):
+        cells.execute(CELL, "abc")
+    (CELL.folder / "checkpoint.safetensors").touch()
+    notebook(succeed)
+    cells.execute(CELL, "abc")
+    assert not (CELL.folder / "failed.txt").exists() and (CELL.folder / "checkpoint.safetensors").exists()
+
+
+def test_a_cell_that_is_there_is_not_run_again(notebook):
+    given = notebook(succeed)
+    cells.execute(CELL, "abc")
+    notebook(fail)
+    cells.execute(CELL, "abc")
+    assert len(given) == 1 and json.loads(CELL.record.read_text())["fingerprint"] == "abc"
