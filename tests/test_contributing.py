@@ -70,18 +70,12 @@ def test_there_is_an_example_of_everything_that_can_be_added():
     assert all(edits for edits in EXAMPLES.values())
 
 
-def test_a_study_with_the_new_tasks_and_claim_runs_to_its_report(enlarged):
-    done = enlarged.run("study", "ours")
+def test_a_study_with_the_new_tasks_format_and_claim_runs_to_its_report(enlarged):
+    enlarged.write_study("all_ours", like="ours", recipes=["none", "mrpc", "stsb"])
+    done = enlarged.run("study", "all_ours")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert {"intermediate-tiny-mrpc-s0", "target-tiny-mrpc-americas_nli-s0"} <= set(enlarged.records("ours"))
-    assert "HellaSwag harms XNLI" in (enlarged.folder / "runs/ours/report.html").read_text()
-
-
-def test_a_study_with_a_task_of_the_new_format_runs(enlarged):
-    enlarged.write_study("graded", like="ours", recipes=["none", "stsb"], targets=["xnli"])
-    done = enlarged.run("study", "graded")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "intermediate-tiny-stsb-s0" in enlarged.records("graded")
+    assert {"intermediate-tiny-stsb-s0", "target-tiny-mrpc-americas_nli-s0"} <= set(enlarged.records("all_ours"))
+    assert "HellaSwag harms XNLI" in (enlarged.folder / "runs/all_ours/report.html").read_text()
 
 
 def test_the_projects_own_tests_pass_with_the_new_tasks(enlarged):

@@ -4,6 +4,7 @@ import contextlib
 import copy
 import warnings
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -269,6 +270,12 @@ def is_local(where: str) -> bool:
     return (ROOT / where).exists() or where.startswith("backbones/")
 
 
+@cache
+def known_shapes() -> dict[str, dict]:
+    """Configs of published encoders by their Hub id (params/ledgers/encoders.yaml), known without a download."""
+    return yaml.safe_load((ROOT / "params" / "ledgers" / "encoders.yaml").read_text())
+
+
 def config_of(where: str, revision: str | None = None):
     """A published encoder's config (of a multimodal one its text tower's), from its folder, the cache, params/ledgers/encoders.yaml or the Hub.
 
@@ -276,9 +283,8 @@ def config_of(where: str, revision: str | None = None):
     """
     if is_local(where) and not (ROOT / where).exists():
         raise Problem(f"{where}: not there; run make backbones PROFILE=<study>")
-    known = yaml.safe_load((ROOT / "params" / "ledgers" / "encoders.yaml").read_text())
-    if where in known and not is_local(where):
-        return AutoConfig.for_model(**known[where])
+    if where in known_shapes() and not is_local(where):
+        return AutoConfig.for_model(**known_shapes()[where])
     try:
         config = AutoConfig.from_pretrained(str(ROOT / where) if is_local(where) else where, revision=revision)
         return getattr(config, "text_config", config)
