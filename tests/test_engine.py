@@ -6,7 +6,6 @@ import shutil
 
 import pytest
 
-
 HARDLY = {"documents": 100, "vocabulary": 300, "epochs": 1, "batch_size": 16, "max_length": 128, "learning_rate": 1e-3}  # pretrained
 
 
