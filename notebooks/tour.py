@@ -87,8 +87,11 @@ print(f"hidden states {tuple(hidden.shape)}, logits {tuple(logits.shape)}, loss 
 
 # %%
 modules = torch.nn.ModuleDict({"encoder": model.model.base_model, "head": head}).train()
-stream = finetuning.task_stream(model, head, task, features)
-optimizer, losses = optimizer_for(modules, settings), []
+stream, optimizer = finetuning.task_stream(model, head, task, features), optimizer_for(modules, settings)
+print(f"{sum(p.numel() for p in modules.parameters()):,} weights are trained, {settings.batch_size} examples a step")
+
+# %%
+losses = []
 for indices in batching.training_order(stream.lengths, settings.batch_size, f"{seed}")[:10]:
     loss = stream.loss(indices)
     loss.backward()
