@@ -8,6 +8,7 @@ from xtools import records, study
 from xtools.problems import Problem
 from xtools.records import Backbone, Size
 from xtools.run import cell as cells
+from xtools.run import fingerprints
 from xtools.study import Cell
 
 CELL = Cell("any", "backbone", "tiny", seed=1)
@@ -19,6 +20,7 @@ def notebook(tmp_path, monkeypatch):
     given = []
     for module in (study, records, cells):
         monkeypatch.setattr(module, "ROOT", tmp_path)
+    monkeypatch.setattr(cells, "check", lambda cell, fingerprint: None)
     monkeypatch.setattr(cells.pages, "page", lambda executed, output, title: output.write_text(title))
 
     def does(action):
@@ -82,3 +84,18 @@ def test_a_cell_that_is_there_is_not_run_again(notebook):
     notebook(fail)
     cells.execute(CELL, "abc")
     assert len(given) == 1 and json.loads(CELL.record.read_text())["fingerprint"] == "abc"
+
+
+def test_a_cell_whose_parameters_have_changed_since_it_was_planned_is_refused(monkeypatch, tmp_path):
+    smoke, cell = study.load("smoke"), Cell("smoke", "target", "tiny", "none", "xnli")
+    planned = fingerprints.fingerprint(smoke, cell, {})
+    for module in (study, records, cells):
+        monkeypatch.setattr(module, "ROOT", tmp_path)
+    cell.folder.mkdir(parents=True)
+    monkeypatch.setattr(cells.study, "load", lambda name: smoke)
+    cells.check(cell, planned)
+    other = smoke.model_copy(update={"evaluation": smoke.evaluation.model_copy(update={"test": 7})})
+    monkeypatch.setattr(cells.study, "load", lambda name: other)
+    with pytest.raises(Problem, match="have changed since it was planned; run the study again"):
+        cells.check(cell, planned)
+    assert "changed since it was planned" in (cell.folder / "failed.txt").read_text()

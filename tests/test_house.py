@@ -53,6 +53,13 @@ def test_nothing_imports_in_a_circle():
     assert len([*graphlib.TopologicalSorter(IMPORTS).static_order()]) == len(MODULES) > 50
 
 
+def test_what_a_module_takes_from_another_can_be_read_off_its_imports():
+    """As xtools/versions.py reads it: neither `import xtools.x`, nor relative imports, nor `*`."""
+    nodes = [node for path in PATHS for node in ast.walk(ast.parse(path.read_text()))]
+    assert not [alias for node in nodes if isinstance(node, ast.Import) for alias in node.names if alias.name.startswith("xtools")]
+    assert not [node for node in nodes if isinstance(node, ast.ImportFrom) and (node.level or node.names[0].name == "*")]
+
+
 def test_nothing_imports_a_notebook():
     assert not [path for path in PATHS if "notebooks import" in path.read_text()]
 

@@ -58,7 +58,7 @@ def test_a_plan_is_read_as_it_was_written(place):
 def test_a_broken_plan_is_none(place, text):
     (place / "runs/smoke").mkdir(parents=True)
     (place / "runs/smoke/plan.json").write_text(text)
-    with pytest.raises(Problem, match="smoke: not planned yet; run make plan PROFILE=smoke"):
+    with pytest.raises(Problem, match="smoke: not planned yet; run make study PROFILE=smoke"):
         plan.planned("smoke", "backbone-tiny-s0")
     assert not plan.finished("smoke")
 
@@ -86,5 +86,9 @@ def test_pruning_keeps_what_some_study_has(place):
     stray = plan.store("target", "0123456789abcdef")
     stray.mkdir(parents=True)
     (stray / "record.json").write_text("12345")
+    (place / "params").mkdir()
+    (place / "params/smoke.yaml").touch()
     assert plan.prune() == (1, 5) and not stray.exists()
     assert all(plan.store(entry.phase, entry.fingerprint).is_dir() for entry in grid.cells.values())
+    (place / "params/smoke.yaml").unlink()
+    assert plan.prune()[0] == len({entry.fingerprint for entry in grid.cells.values()}), "a study whose file is gone has no cells"

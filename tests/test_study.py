@@ -139,6 +139,7 @@ def test_mirror_study_needs_its_variable(monkeypatch):
         ({"name": "other"}, ["name", "called as its file is"]),
         ({"liek": "pocket"}, ["liek", "unknown key", "did you mean like"]),
         ({"timing": {"variants": ["fp16/sdpa"]}}, ["timing.variants.0", "fp16/sdpa", "<fp32, bf16 or int8>"]),
+        ({"timing": {"weights": "random"}}, ["timing.weights", "backbones.tiny.load"]),
         ({"seeds": [0, 0]}, ["seeds", "twice"]),
         ({"seeds": []}, ["seeds"]),
         ({"pretraining": None}, ["pretraining", "missing"]),

@@ -67,7 +67,7 @@ def load(identity: str, rows: Callable[[], list[dict]], tokenizer, task: Task, m
     What else encoding depends on is part of the file's name: the tokenizer, the length, the task, the code and the libraries.
     """
     libraries = tokenizers.__version__, transformers.__version__, pa.__version__
-    key = versions.digest(identity, _tokenizer(tokenizer), task.labels, max_length, code(task.name), libraries)
+    key = versions.digest(identity, of_tokenizer(tokenizer), task.labels, max_length, code(task.name), libraries)
     path = FOLDER / f"{task.name}-{key}.arrow"
     try:
         return Features(path)
@@ -81,7 +81,7 @@ def code(name: str) -> str:
     """Hash of the code that makes a task's rows and encodes them."""
     task = tasks.get(name)
     entries, form = [("TASKS", name), ("MAKERS", task.world)], tasks.format_of(task).__name__
-    return versions.code("", entries, [(form, "COLUMNS"), (form, "encode"), ("xtools.sources", "rows")])
+    return versions.code("", entries, [(form, "COLUMNS"), (form, "encode"), ("xtools.sources", "rows"), ("xtools.features", "write")])
 
 
 def content(rows: list[dict]) -> str:
@@ -90,7 +90,7 @@ def content(rows: list[dict]) -> str:
 
 
 @lru_cache(maxsize=4)
-def _tokenizer(tokenizer) -> str:
+def of_tokenizer(tokenizer) -> str:
     """Hash of a tokenizer, whatever truncation it was last asked for."""
     state = json.loads(tokenizer.backend_tokenizer.to_str())
     kept = {key: value for key, value in state.items() if key not in ("truncation", "padding")}

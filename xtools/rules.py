@@ -88,6 +88,12 @@ def pictures_have_captions(study) -> None:
         raise ValueError("pretraining.captions: missing, and a backbone learns from pictures")
 
 
+def random_weights_are_of_published_encoders(study) -> None:
+    for name, backbone in study.backbones.items():
+        if study.timing.weights == "random" and not backbone.load:
+            raise ValueError(f"timing.weights: random weights are of a published encoder; give backbones.{name}.load")
+
+
 def languages_are_of_the_microworld(study) -> None:
     if study.source == "microworld":
         for target in study.targets:
@@ -117,6 +123,7 @@ RULES = (
     inputs_fit_new_backbones,
     pictures_are_of_the_microworld,
     pictures_have_captions,
+    random_weights_are_of_published_encoders,
     languages_are_of_the_microworld,
     languages_are_of_the_target,
 )

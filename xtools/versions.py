@@ -225,9 +225,9 @@ def file_digest(path: Path) -> str:
     return known[2]
 
 
-def folder_digest(folder: Path, patterns: tuple[str, ...] = ("**/*",)) -> str:
-    """Hash of the names and content of a folder's files."""
-    files = sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file()})
+def folder_digest(folder: Path, patterns: tuple[str, ...] = ("**/*",), apart: tuple[str, ...] = ()) -> str:
+    """Hash of the names and content of a folder's files that fit one of some patterns, save those of certain names."""
+    files = sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file() and path.name not in apart})
     return digest(*(f"{path.relative_to(folder)} {file_digest(path)}" for path in files))
 
 

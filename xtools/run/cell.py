@@ -4,11 +4,12 @@ import contextlib
 import fcntl
 import time
 from pathlib import Path
+from typing import NoReturn
 
-from xtools import ROOT, records
+from xtools import ROOT, records, study
 from xtools.problems import Problem
 from xtools.report import pages
-from xtools.run import kernels
+from xtools.run import fingerprints, kernels
 from xtools.study import Cell
 
 RESULT, FAILED, RUNNING = "result.json", "failed.txt", "running"
@@ -22,7 +23,9 @@ def execute(cell: Cell, fingerprint: str) -> None:
     with alone(cell.folder):
         if not cell.record.exists():
             clear(cell.folder)
+            check(cell, fingerprint)
             times = run(cell)
+            check(cell, fingerprint)
             record(cell, fingerprint, times)
 
 
@@ -37,8 +40,23 @@ def alone(folder: Path):
 
 def clear(folder: Path) -> None:
     """Remove what an earlier attempt left, save its checkpoint."""
-    for name in (RESULT, FAILED):
+    for name in (RESULT, FAILED, RUNNING):
         (folder / name).unlink(missing_ok=True)
+
+
+def check(cell: Cell, fingerprint: str) -> None:
+    """Raises Problem when the cell's parameters, notebook or data are no longer those that it was planned with."""
+    if fingerprint and fingerprints.fingerprint(study.load(cell.study), cell, {}) != fingerprint:
+        fail(cell, Problem("its parameters, notebook or data have changed since it was planned; run the study again"))
+
+
+def fail(cell: Cell, problem: Problem) -> NoReturn:
+    """Leave the reason of a failure, and the notebook as far as it got; raises Problem."""
+    executed = cell.folder / "notebook.ipynb"
+    (cell.folder / FAILED).write_text(f"{problem}\n")
+    if executed.exists():
+        pages.page(executed, executed.with_suffix(".html"), f"{cell.name} (failed)")
+    raise Problem(f"{cell.name}: {problem} (see {executed.relative_to(ROOT)})") from problem
 
 
 def run(cell: Cell) -> dict[str, float]:
@@ -54,12 +72,9 @@ def run(cell: Cell) -> dict[str, float]:
         if not (cell.folder / RESULT).exists():
             raise Problem("its notebook ended without a result")
     except Problem as problem:
-        (cell.folder / FAILED).write_text(f"{problem}\n")
-        if executed.exists():
-            pages.page(executed, executed.with_suffix(".html"), f"{cell.name} (failed)")
-        raise Problem(f"{cell.name}: {problem} (see {executed.relative_to(ROOT)})") from problem
+        fail(cell, problem)
     finally:
-        (cell.folder / RUNNING).unlink()
+        (cell.folder / RUNNING).unlink(missing_ok=True)
     return {"began": began, "seconds": time.monotonic() - clock}
 
 

@@ -18,9 +18,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from xtools import ROOT
 from xtools.problems import Problem
 from xtools.run.plan import Plan, finished, link, plan, planned
+from xtools.run.processes import die_with_parent, stop_on_signals
 from xtools.run.warm import ADDRESS, ask, serve
 
 POLL = 0.2  # seconds between looks at the records
+HELD: list[int] = []  # descriptors of locks, which no child may keep
 
 
 def run(profile: str, cores: int | None = None, engine: str = "", phase: str = "") -> int:
@@ -39,8 +41,8 @@ def run(profile: str, cores: int | None = None, engine: str = "", phase: str = "
     fetch_first(loaded)
     with locked(loaded.folder), cell_server() as address:
         grid = plan(loaded)
-        link(grid)
         grid.write()
+        link(grid)
         todo = [name for name in grid.missing() if not phase or name in needed(grid, phase)]
         if todo:
             run_cells(loaded, grid, todo, cores, address, engine)
@@ -86,19 +88,27 @@ def default_cores(loaded) -> int:
 
 @contextlib.contextmanager
 def locked(folder: Path):
-    """Only one run of a study at a time; the lock goes with the process."""
+    """Only one run of a study at a time; the lock names its holder's process, and goes with it."""
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "lock", "w") as file:
+    with open(folder / "lock", "a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Problem(f"{folder.name}: another run of this study is under way; wait for it, or stop it") from None
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+            raise Problem(f"{folder.name}: another run of this study is under way (process {holder}); wait for it, or stop it") from None
+        file.truncate(0)
+        file.write(f"{os.getpid()}")
+        file.flush()
+        HELD.append(file.fileno())
         yield
+        HELD.remove(file.fileno())
 
 
 @contextlib.contextmanager
 def cell_server():
     """A server of warm cells, in a session of its own; it and all that it started end with the block."""
+    stop_on_signals()
     with tempfile.TemporaryDirectory(prefix="xtools-") as folder:
         os.environ["JUPYTER_RUNTIME_DIR"] = folder  # connection files and sockets: a short path, removed at the end
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -107,7 +117,10 @@ def cell_server():
         address = str(Path(folder, "server"))
         pid = os.fork()
         if pid == 0:
+            for lock in HELD:
+                os.close(lock)  # or it would be held as long as the server lives
             os.setsid()
+            die_with_parent()
             try:
                 serve(address)
             except BaseException:
@@ -126,9 +139,6 @@ def run_cells(loaded, grid: Plan, todo: list[str], cores: int, address: str, eng
 
     Raises Problem when Snakemake stopped before any cell.
     """
-    for name in todo:
-        for leftover in ("failed.txt", "running"):
-            grid.record(name).with_name(leftover).unlink(missing_ok=True)
     command = [sys.executable, "-m", "snakemake", *(f"{grid.cells[name].phase}/{name}/record.json" for name in todo)]
     command += ["--snakefile", str(ROOT / "Snakefile"), "--directory", str(loaded.folder)]
     command += ["--cores", str(cores), "--keep-going", "--quiet", "all", "--nolock", "--drop-metadata", "--ignore-incomplete"]
@@ -138,25 +148,26 @@ def run_cells(loaded, grid: Plan, todo: list[str], cores: int, address: str, eng
     if "--executor" in engine:
         for name in (ADDRESS, "JUPYTER_RUNTIME_DIR"):
             environment.pop(name)  # a cluster's nodes reach neither this machine's server nor its folder for sockets
-    log = loaded.folder / "snakemake.log"
+    log, begun = loaded.folder / "snakemake.log", time.time()
     with open(log, "w") as file:
         process = subprocess.Popen(command, env=environment, stdout=file, stderr=subprocess.STDOUT, start_new_session=True)
         try:
-            watch(grid, todo, process)
+            watch(grid, todo, process, begun)
         except BaseException:
             os.killpg(process.pid, signal.SIGTERM)
             raise
-    if process.returncode and not any(ended(grid, name) for name in todo):
+    if process.returncode and not any(ended(grid, name, begun) for name in todo):
         tail = " ".join(log.read_text().split()[-40:])
         raise Problem(f"snakemake stopped: {tail} (see {log.relative_to(ROOT)})")
 
 
-def ended(grid: Plan, name: str) -> bool:
-    """Whether a cell has been run, well or not."""
-    return grid.is_there(name) or grid.record(name).with_name("failed.txt").exists()
+def ended(grid: Plan, name: str, begun: float) -> bool:
+    """Whether a cell has a record, or has failed since this run began (s since 1970)."""
+    failed = grid.record(name).with_name("failed.txt")
+    return grid.is_there(name) or (failed.exists() and failed.stat().st_mtime >= begun)
 
 
-def watch(grid: Plan, todo: list[str], process) -> None:
+def watch(grid: Plan, todo: list[str], process, begun: float) -> None:
     """Follow the records as they appear: a bar on a terminal, a line per finished cell elsewhere."""
     console, started = Console(), time.monotonic()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[left]}"), TimeElapsedColumn())
@@ -164,7 +175,7 @@ def watch(grid: Plan, todo: list[str], process) -> None:
         task, waiting = bar.add_task("starting", total=len(todo), left=""), set(todo)
         while waiting:
             gone = process.poll() is not None  # asked first, so that nothing that it did is missed
-            for name in sorted(name for name in waiting if ended(grid, name)):
+            for name in sorted(name for name in waiting if ended(grid, name, begun)):
                 waiting.discard(name)
                 bar.update(task, left=time_left(started, len(todo) - len(waiting), len(todo)))
                 if not console.is_terminal:

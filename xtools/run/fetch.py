@@ -10,7 +10,7 @@ from rich.progress import track
 from xtools import encoder, sources, tasks
 from xtools.problems import Problem
 from xtools.run.estimate import size
-from xtools.run.fingerprints import reads_of
+from xtools.run.fingerprints import reads_of, unlabelled
 from xtools.sources import hub, revisions
 from xtools.study import Recipe, Study
 
@@ -37,7 +37,8 @@ def is_lacking(study: Study) -> bool:
     """Whether something that the study takes from the Hub is not in the cache."""
     if any(revisions.commit(where, revision, "models") == revisions.UNFETCHED for where, revision, _ in encoders(study)):
         return True
-    return study.source == "hub" and any(state.endswith(revisions.UNFETCHED) for state in revisions.of(study.data, wanted(study)))
+    states = [state for cell in study.cells() for state in (*revisions.of(study.data, reads_of(study, cell)), *unlabelled(study, cell))]
+    return study.source == "hub" and any(state.endswith(revisions.UNFETCHED) for state in states)
 
 
 def run(study: Study) -> int:

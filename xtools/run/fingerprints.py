@@ -6,7 +6,8 @@ Names of studies and backbones, titles, claims, comments and what shows a result
 
 from functools import cache
 
-from xtools import ROOT, encoder, records, targets, tasks, versions
+from xtools import ROOT, backbones, encoder, features, records, targets, tasks, versions
+from xtools.settings import Backbone
 from xtools.sources import revisions
 from xtools.study import Cell, Recipe, Study
 
@@ -15,11 +16,17 @@ def fingerprints(study: Study) -> dict[Cell, str]:
     """For every cell of a study a hash of what its numbers hang on; equal cells have equal ones, in whatever study."""
     known: dict[Cell, str] = {}
     for cell in study.cells():
-        reads = reads_of(study, cell)
-        data = [*revisions.of(study.data, reads), *unlabelled(study, cell)]
-        origin = _origin(study, cell, known)
-        known[cell] = versions.digest(code(study, cell), sorted(parameters(study, cell).items()), data, origin)
+        fingerprint(study, cell, known)
     return known
+
+
+def fingerprint(study: Study, cell: Cell, known: dict[Cell, str]) -> str:
+    """A cell's fingerprint; `known` holds those of cells that it starts from, and is added to."""
+    if cell not in known:
+        data = [*revisions.of(study.data, reads_of(study, cell)), *unlabelled(study, cell)]
+        hangs_on = sorted(parameters(study, cell).items()), data, _origin(study, cell, known)
+        known[cell] = versions.digest(records.SCHEMA, code(study, cell), *hangs_on)
+    return known[cell]
 
 
 USED = {"backbone": (), "timing": ("encode",)}  # of a format, by the phases that do not use all that numbers come from
@@ -27,7 +34,8 @@ USED = {"backbone": (), "timing": ("encode",)}  # of a format, by the phases tha
 
 def code(study: Study, cell: Cell) -> str:
     """Hash of the code that a cell reaches: from its notebook, and from the formats, entries and makers of its tasks."""
-    return _code(cell.phase, tuple(sorted({name for name, _, _ in reads_of(study, cell)})), study.source == "microworld")
+    reads = [*reads_of(study, cell), *text_reads(study, cell)]
+    return _code(cell.phase, tuple(sorted({name for name, _, _ in reads})), study.source == "microworld")
 
 
 @cache
@@ -70,16 +78,27 @@ def _scored(study, task) -> list[tuple[str, str, str]]:
 
 def unlabelled(study: Study, cell: Cell) -> list:
     """The identity of the unlabelled text that a cell reads: a new backbone's pretraining text, or that of a `+mlm` recipe."""
+    if not _reads_text(study, cell):
+        return []
+    languages = {language for target in study.targets for language in study.languages_of(target)}
+    return revisions.of_text(study.data, languages, text_reads(study, cell))
+
+
+def _reads_text(study: Study, cell: Cell) -> bool:
     new = cell.phase == "backbone" and not study.backbones[cell.backbone].load
-    if not new and not (cell.phase == "intermediate" and Recipe.parse(cell.recipe).mlm):
+    return new or (cell.phase == "intermediate" and Recipe.parse(cell.recipe).mlm)
+
+
+def text_reads(study: Study, cell: Cell) -> list[tuple[str, str, str]]:
+    """The (task, split, language) triples whose text a cell reads as unlabelled text, where the source is a folder."""
+    if study.source in ("microworld", "hub") or not _reads_text(study, cell):
         return []
     involved = [tasks.get(name) for name in [*study.intermediate_tasks, *study.targets]]
     reads = [(task.name, "train", study.source_language) for task in involved if task.is_trained]
     reads += [
         (task.name, "dev", lang) for task in involved if task.is_target and "dev" in task.hub for lang in study.languages_of(task.name)
     ]
-    languages = {language for target in study.targets for language in study.languages_of(target)}
-    return revisions.of_text(study.data, languages, reads)
+    return reads
 
 
 def parameters(study: Study, cell: Cell) -> dict:
@@ -90,7 +109,6 @@ def parameters(study: Study, cell: Cell) -> dict:
         "language": study.source_language,
         "device": study.device,
         "precision": study.precision,
-        "batches": study.batches,
         "subset": study.subset,
     }
     return common | BY_PHASE[cell.phase](study, cell)
@@ -101,7 +119,8 @@ def _backbone(study: Study, cell: Cell) -> dict:
     if entry.load:
         return {"shown": [(name, study.languages_of(name)) for name in _shown(study, cell)]}
     shape = entry.model_dump(include={"layers", "hidden", "heads", "pictures"})
-    return {"seed": cell.seed, "shape": shape, "pretraining": study.pretraining.model_dump()}
+    unused = {"examples", "cap"} | (set() if entry.pictures else {"captions"})
+    return {"seed": cell.seed, "shape": shape, "pretraining": study.pretraining.model_dump(exclude=unused)}
 
 
 def _intermediate(study: Study, cell: Cell) -> dict:
@@ -109,6 +128,7 @@ def _intermediate(study: Study, cell: Cell) -> dict:
     own = {name: phase.for_task(name) for name in study.tasks_of(cell.recipe)}
     bearing = {
         "seed": cell.seed,
+        "batches": study.batches,
         "training": phase.for_task(recipe.task).model_dump(exclude={"examples"}),
         "tasks": [(name, recipe.examples or settings.examples, settings.max_length) for name, settings in own.items()],
         "dev": study.evaluation.dev,
@@ -123,47 +143,53 @@ def _intermediate(study: Study, cell: Cell) -> dict:
 
 def _target(study: Study, cell: Cell) -> dict:
     task = tasks.get(cell.target)
-    training = {stage: study.target.for_task(stage).model_dump() for stage in study.stages(task.name)}
+    capped = study.source == "microworld" or getattr(tasks.format_of(task), "CAPS_QUERIES", True)
     bearing = {
-        "seed": cell.seed,
-        "training": training if task.is_trained else study.target.for_task(task.name).max_length,
+        "batches": study.batches,
         "languages": targets.test_languages(study, task),
-        "test": study.evaluation.test,
+        "test": study.evaluation.test if capped else None,
         "dev": study.evaluation.dev if "dev" in task.hub else None,
         "serves": study.is_served(task.name),  # a model that another target uses is kept
     }
-    return bearing | ({"retrieval": study.retrieval_of(cell.backbone).model_dump()} if "candidates" in task.hub else {})
+    if task.is_trained:
+        training = {stage: study.target.for_task(stage).model_dump() for stage in study.stages(task.name)}
+        return bearing | {"seed": cell.seed, "training": training}
+    retrieval = study.retrieval_of(cell.backbone).model_dump()
+    return bearing | {"retrieval": retrieval, "width": study.target.for_task(task.name).max_length}
 
 
 def _timing(study: Study, cell: Cell) -> dict:
     widths = {name: (targets.test_languages(study, tasks.get(name)), study.target.for_task(name).max_length) for name in study.targets}
-    return {"repetition": cell.seed, "timing": study.timing.model_dump(exclude={"repetitions"}), "targets": widths}
+    timing = study.timing.model_dump(exclude={"repetitions"})
+    return {"repetition": cell.seed, "batches": study.batches, "timing": timing, "targets": widths}
 
 
 BY_PHASE = {"backbone": _backbone, "intermediate": _intermediate, "target": _target, "timing": _timing}
 
 
-def _origin(study, cell, known: dict) -> str:
+def _origin(study: Study, cell: Cell, known: dict[Cell, str]) -> str:
     """What identifies the encoder that a cell starts from: the cell that made it, else its commit or files, or its shape alone."""
-    upstream = study.upstream(cell)
-    entry = study.backbones[cell.backbone]
+    upstream, entry = study.upstream(cell), study.backbones[cell.backbone]
     if cell.phase == "timing" and study.timing.weights == "random":
-        return _shape(entry.load.format(seed=study.seeds[0]))
+        return _shape(study, entry)
     if (upstream is None or upstream.phase == "backbone") and entry.load:
-        return "; ".join(_published(where, entry.revision) for where in _places(entry, upstream.seed if upstream else cell.seed))
-    return known[upstream] if upstream else ""
+        where = entry.load.format(seed=upstream.seed if upstream else cell.seed)
+        tokenizer = _published(entry.tokenizer, None) if entry.tokenizer else ""
+        return f"{_published(where, entry.revision, with_card=cell.phase == 'backbone')} {tokenizer}"
+    return fingerprint(study, upstream, known) if upstream else ""
 
 
-def _places(entry, seed: int) -> list[str]:
-    """Where a published encoder's weights and, if elsewhere, its tokenizer lie."""
-    return [where for where in (entry.load.format(seed=seed), entry.tokenizer) if where]
+def _published(where: str, revision: str | None, with_card: bool = False) -> str:
+    """The content of an encoder's folder, of which its card is shown alone, or the commit of a Hub id."""
+    if not encoder.is_local(where):
+        return f"{where} {revisions.commit(where, revision, 'models')}"
+    return versions.folder_digest(ROOT / where, apart=() if with_card else (backbones.CARD,))
 
 
-def _published(where: str, revision: str | None) -> str:
-    return versions.folder_digest(ROOT / where) if encoder.is_local(where) else f"{where} {revisions.commit(where, revision, 'models')}"
-
-
-def _shape(where: str) -> str:
-    """The identity of random weights: their architecture's config, and whether its own tokenizer is at hand."""
-    tokenizer = "its own" if encoder.tokenizer_at_hand(where) is not None else "made here"
+def _shape(study: Study, entry: Backbone) -> str:
+    """The identity of random weights: their architecture's config, and the tokenizer at hand or the rows that one is made from."""
+    where = entry.load.format(seed=study.seeds[0])
+    words = encoder.tokenizer_at_hand(where)
+    first = [(study.targets[0], "test", language) for language in study.languages_of(study.targets[0])]
+    tokenizer = features.of_tokenizer(words) if words is not None else versions.digest(*revisions.of(study.data, first), first)
     return f"{encoder.config_of(where).to_json_string(use_diff=True)} {tokenizer}"

@@ -21,6 +21,7 @@ from traitlets import default
 
 from xtools import ROOT
 from xtools.problems import Problem
+from xtools.run.processes import die_with_parent
 
 
 class ForkedProcess:
@@ -77,6 +78,7 @@ def _become_kernel(arguments: list[str], cwd: str | None) -> None:
     """Run an IPython kernel in this (forked) process until it is told to stop; never returns."""
     status = 1
     try:
+        die_with_parent()
         signal.set_wakeup_fd(-1)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what cells print goes to the notebook; the rest is how to attach a debugger
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):

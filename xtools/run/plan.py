@@ -29,7 +29,7 @@ def inputs(profile: str) -> str:
     like = _values(values["like"]) if isinstance(values.get("like"), str) else {}
     patterns = ("params/ledgers/*", "results/*", "Snakefile", "xtools/**/*.py", "notebooks/*.py", "backbones/*/*")
     files = [path for pattern in patterns for path in sorted(ROOT.glob(pattern)) if path.is_file()]
-    folders = [values.get(key, like.get(key)) for key in ("source", "ccg", "translations")]
+    folders = [values.get(key, like.get(key)) for key in ("source", "ccg", "translations")] + _encoders(values, like)
     digests = [f"{path.relative_to(ROOT)} {versions.file_digest(path)}" for path in files]
     return versions.digest(values, like, digests, *map(_folder, folders))
 
@@ -48,7 +48,15 @@ def _folder(name) -> str:
     from xtools import versions
 
     folder = Path(os.path.expandvars(str(name)))
-    return versions.folder_digest(folder) if name and folder.is_absolute() and folder.is_dir() else ""
+    return versions.folder_digest(folder) if name and folder.is_dir() else ""
+
+
+def _encoders(values: dict, like: dict) -> list[Path]:
+    """The folders of the encoders that a study loads, where they are folders."""
+    backbones = values.get("backbones", like.get("backbones"))
+    entries = [entry for entry in backbones.values() if isinstance(entry, dict)] if isinstance(backbones, dict) else []
+    loads = [str(entry[key]).replace("{seed}", "*") for entry in entries for key in ("load", "tokenizer") if entry.get(key)]
+    return [path for load in loads for path in sorted(ROOT.glob(load.lstrip("/")))]
 
 
 @dataclass(frozen=True)
@@ -104,8 +112,8 @@ def read(folder: Path) -> Plan:
     try:
         plan = json.loads((folder / "plan.json").read_text())
         return Plan(folder, plan["inputs"], {name: Entry(**entry) for name, entry in plan["cells"].items()}, plan["report"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        raise Problem(f"{folder.name}: not planned yet; run make plan PROFILE={folder.name}") from None
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+        raise Problem(f"{folder.name}: not planned yet; run make study PROFILE={folder.name}") from None
 
 
 def plan(study) -> Plan:
@@ -170,7 +178,8 @@ def finished(profile: str) -> bool:
 
 def prune() -> tuple[int, int]:
     """Remove the cells that no study's plan has, such as those of parameters of before; returns how many, and their bytes."""
-    plans = [read(path.parent) for path in (ROOT / "runs").glob("*/plan.json")]
+    planned = [path.parent for path in (ROOT / "runs").glob("*/plan.json")]
+    plans = [read(folder) for folder in planned if (ROOT / "params" / f"{folder.name}.yaml").exists()]
     kept = {store(entry.phase, entry.fingerprint) for plan in plans for entry in plan.cells.values()}
     gone = [folder for folder in (ROOT / "runs" / "cells").glob("*/*") if folder not in kept]
     size = sum(path.stat().st_size for folder in gone for path in folder.rglob("*") if path.is_file())

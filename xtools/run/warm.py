@@ -15,6 +15,8 @@ import time
 import traceback
 from pathlib import Path
 
+from xtools.run.processes import die_with_parent
+
 ADDRESS = "XTOOLS_WARM"  # environment variable that holds the server's socket
 os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # nobody debugs these kernels: no warning that it would be hard
 os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # counting GPUs must not start CUDA here: forks could not use it then
@@ -48,6 +50,7 @@ def serve(address: str) -> None:
         while True:
             connection, _ = server.accept()
             if os.fork() == 0:
+                die_with_parent()
                 server.close()
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 status = run(*json.loads(connection.makefile().readline()))

@@ -53,12 +53,14 @@ def _content(folder: Path, config: str, splits: list[str]) -> str:
 
 
 def _described(readme: Path, config: str) -> str:
-    """What a README's header says of a configuration; its prose does not count."""
+    """What a README's header says of a configuration, its files and features; its prose does not count."""
     if not readme.exists():
         return ""
     try:
         header = yaml.safe_load(readme.read_text().partition("---\n")[2].partition("\n---")[0])
-        return str([entry for entry in header["configs"] if entry["config_name"] == config])
+        told = header.get("dataset_info", [])
+        features = told if isinstance(told, list) else [told]
+        return str([entry for entry in (*header["configs"], *features) if entry.get("config_name", config) == config])
     except (yaml.YAMLError, KeyError, TypeError):
         return versions.file_digest(readme)
 
