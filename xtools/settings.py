@@ -18,8 +18,14 @@ class Loader(yaml.SafeLoader):
 
 
 class Dumper(yaml.SafeDumper):
-    """Writes what `Loader` reads: text that looks like 5e-4 in quotes."""
+    """Writes what `Loader` reads: text that looks like 5e-4, or that has characters which cannot be printed, in quotes."""
 
+
+def _text(dumper: Dumper, value: str) -> yaml.Node:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=None if value.isprintable() else '"')
+
+
+Dumper.add_representer(str, _text)
 
 for kind in (Loader, Dumper):
     kind.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d[\d_]*(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789"))
