@@ -126,7 +126,7 @@ def _backbone(study: Study, cell: Cell) -> dict:
 def _intermediate(study: Study, cell: Cell) -> dict:
     recipe, phase = Recipe.parse(cell.recipe), study.intermediate
     own = {name: phase.for_task(name) for name in study.tasks_of(cell.recipe)}
-    bearing = {
+    bearing: dict[str, object] = {
         "seed": cell.seed,
         "batches": study.batches,
         "training": phase.for_task(recipe.task).model_dump(exclude={"examples"}),
@@ -144,7 +144,7 @@ def _intermediate(study: Study, cell: Cell) -> dict:
 def _target(study: Study, cell: Cell) -> dict:
     task = tasks.get(cell.target)
     capped = study.source == "microworld" or getattr(tasks.format_of(task), "CAPS_QUERIES", True)
-    bearing = {
+    bearing: dict[str, object] = {
         "batches": study.batches,
         "languages": targets.test_languages(study, task),
         "test": study.evaluation.test if capped else None,
