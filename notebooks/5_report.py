@@ -226,7 +226,8 @@ plots.frame(tables.world_checks(run.study, table), run.study.name, "These are re
 # ## Ledger of claims
 #
 # Each claim is decided from the records by a test in `xtools/report/claims.py`: supported when the whole interval lies on the claim's side,
-# contradicted when it lies on the other, undecided when it includes zero. *Known* says how surely the published figure is known: V read in
+# contradicted when it lies on the other, undecided when it includes zero. That one recipe is no better than another is a claim about a
+# margin, with a one-sided interval. *Known* says how surely the published figure is known: V read in
 # the primary text, V2 read second-hand, A recalled and arithmetic agrees, R recalled only. The measured figure is the quantity that the
 # test compares with zero; the last column unfolds into the cells that it was computed from.
 

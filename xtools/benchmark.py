@@ -51,6 +51,17 @@ GROUPS = {
 }
 
 
+def group(name: str) -> list[str]:
+    """The targets that any of the benchmarks has in its group of that name.
+
+    Raises KeyError where none has such a group.
+    """
+    members = [target for groups in GROUPS.values() for target in groups.get(name, [])]
+    if not members:
+        raise KeyError(name)
+    return list(dict.fromkeys(members))
+
+
 def task_score(by_language: dict[str, float], languages: list[str]) -> float | None:
     """The mean over a benchmark's languages of a task; None where one of them is missing."""
     if any(language not in by_language for language in languages):
