@@ -77,7 +77,10 @@ def variant_name(text: str) -> str:
 
 
 class Training(Strict):
-    """How one training run goes. Batch size counts examples; warm-up and decay are shares of all steps."""
+    """How one training run goes. Batch size counts examples; warm-up and decay are shares of all steps.
+
+    `warmup_steps` takes the place of both: so many steps of warm-up, however long the run, then decay to its end (`training.rate_at`).
+    """
 
     learning_rate: Annotated[float, Field(gt=0, le=1)]
     epochs: Positive
@@ -86,6 +89,7 @@ class Training(Strict):
     examples: Positive | None = None  # the first so many training examples; None: all
     cap: Positive | None = None  # most examples per task and epoch in multi-task training
     warmup: Share = 0.1  # Phang et al. 2020 as recalled; jiant's default
+    warmup_steps: Annotated[int, Field(ge=0)] | None = None
     decay: Share = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     decay_embeddings: bool = False  # true: as the papers' code does; words of languages that are not trained on then shrink
