@@ -219,6 +219,22 @@ def test_tydiqas_language_is_in_its_ids_and_training_is_english_alone(parquet_ro
     assert [r["id"] for r in sources.rows(folder(root), tasks.get("tydiqa"), "test", "fi")] == ["finnish-1-0"]
 
 
+@pytest.mark.parametrize("titled", [True, False])
+def test_tydiqa_is_developed_on_a_tenth_of_the_training_sets_articles(parquet_root, titled):
+    """The published development set is the test set; an article is told by its title, or where there is none by its text."""
+    rows = [
+        {"id": f"english-{i}", "title": f"t{i // 4}" if titled else "", "context": f"cat {i % 2 if titled else i // 4}", "question": "?",
+         "answers": {"text": ["cat"], "answer_start": [0]}}
+        for i in range(1600)
+    ]  # fmt: skip
+    root = parquet_root("google-research-datasets/tydiqa", "secondary_task", {"train": rows, "validation": rows[:9]})
+    train, dev = (sources.rows(folder(root), tasks.get("tydiqa"), split, "en") for split in ("train", "dev"))
+    assert len(train) + len(dev) == 1600 and 0.06 < len(dev) / 1600 < 0.14
+    articles = [{int(r["id"].removeprefix("english-")) // 4 for r in found} for found in (train, dev)]
+    assert not articles[0] & articles[1], "no article is in both"
+    assert sources.rows(folder(root), tasks.get("tydiqa"), "dev", "en") == dev
+
+
 def mewslix(root):
     """A small copy of the archive with its five files' layout."""
     text = "First one. Ann sleeps here."

@@ -15,7 +15,7 @@ class Hub:
     or None to drop it. `rows` is the number of rows that the published split has, per language where it is a dict; None where no
     source states it. `only` are the languages that the part serves (empty: all). `keep` says whether a row is of the language, for
     sets that hold several languages in one split. `reader` is how the files are read (xtools/sources/hub.py). `examples` is the number
-    of canonical rows, in the form of `rows`, where one row of the published split makes many.
+    of canonical rows, in the form of `rows`, where one row of the published split makes many, or `keep` takes a share of them.
     """
 
     repo: str
