@@ -208,10 +208,12 @@ plots.frame(questions.needed(run.study, table), "Intermediate examples that a ga
 # %% [markdown]
 # ## Beside published figures
 #
-# Where a paper gives a figure for the same encoder, recipe and target. Its test sets, languages or settings may differ from ours.
+# Where a paper gives a figure for the same encoder, recipe and target, in the same metric, over its benchmark's languages where this study
+# has them all. Its test sets or settings may differ from ours.
 
 # %%
-plots.frame(tables.side_by_side(run.study, table), "Ours and theirs", "No paper that we know has figures for these encoders.")
+beside = tables.side_by_side(run.study, records.table(run.study, every=True))
+plots.frame(beside, "Ours and theirs", "No paper that we know has figures for these encoders.")
 
 # %% [markdown]
 # ## Can this study answer?

@@ -51,6 +51,13 @@ GROUPS = {
 }
 
 
+def languages_in(name: str, study) -> dict[str, list[str]]:
+    """Per target of a study that a benchmark has: the benchmark's own languages where the study has them all, else the study's."""
+    own = BENCHMARKS[name]
+    scored = {target: study.languages_of(target) for target in study.targets if target in own}
+    return {target: own[target] if set(own[target]) <= set(there) else there for target, there in scored.items()}
+
+
 def group(name: str) -> list[str]:
     """The targets that any of the benchmarks has in its group of that name.
 

@@ -36,9 +36,16 @@ def show(mean: float, low: float, high: float, sign: bool = False) -> str:
     form = "{:+.1f}" if sign else "{:.1f}"
     if np.isnan(mean):
         return "–"
+    mean, low, high = (round(value, 1) + 0.0 for value in (mean, low, high))  # so that nothing is -0.0
     return (
         form.format(mean) if np.isnan(low) else f"{form.format(mean)} [{form.format(low)},\u00a0{form.format(high)}]".replace(" ", "\u00a0")
     )
+
+
+def in_languages(table: pd.DataFrame, languages: dict[str, list[str]]) -> pd.DataFrame:
+    """The rows of a tidy table whose target is among the keys, in that target's languages."""
+    wanted = [language in languages.get(target, ()) for target, language in zip(table.target, table.language, strict=True)]
+    return table[np.array(wanted, dtype=bool)]
 
 
 def task_scores(table: pd.DataFrame) -> pd.DataFrame:

@@ -213,27 +213,39 @@ def degenerate_frame(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def published() -> list[dict]:
-    """params/ledgers/published.yaml: figures of papers per backbone, recipe and target."""
+    """params/ledgers/published.yaml: figures of papers per backbone, recipe, target and metric."""
     return yaml.safe_load((ROOT / "params" / "ledgers" / "published.yaml").read_text())
 
 
 def side_by_side(study: Study, table: pd.DataFrame) -> pd.DataFrame:
-    """Ours beside published figures of the same backbone, recipe and target, and the difference; languages are those of this study."""
-    scores = stats.task_scores(table)
-    gains = stats.gains(scores, ["backbone", "target"])
+    """Ours beside published figures of the same backbone, recipe, target and metric, and the difference (percent and points).
+
+    `table` holds every metric (`records.table`). Languages are those of the figure's benchmark where this study has them all, else this
+    study's. A figure whose metric our records lack has the reason in place of the difference.
+    """
     rows = []
     for entry in published():
+        own = stats.in_languages(table[table.split == "test"], benchmark.languages_in(entry["benchmark"], study))
         for backbone in (name for name, b in study.backbones.items() if b.load == entry["backbone"]):
-            for target, figure in entry["figures"].items():
-                frame, value = (gains, "gain") if entry["what"] == "gain" else (scores, "score")
-                own = frame[(frame.backbone == backbone) & (frame.recipe == entry["recipe"]) & (frame.target == target)]
-                mean, low, high = stats.interval(own[value])
-                if len(own):
-                    rows.append({"backbone": backbone, "recipe": entry["recipe"], "target": target, "what": entry["what"],
-                             "ours": stats.show(mean, low, high), "published": f"{figure:.1f}",
-                             "difference": stats.show(mean - figure, low - figure, high - figure, sign=True),
-                             "source": entry["source"], "known": entry["confidence"]})  # fmt: skip
-    return pd.DataFrame(rows)
+            scored = own[(own.backbone == backbone) & own.recipe.isin([entry["recipe"], "none"])]
+            figures = ((target, m, figure) for target, known in entry["figures"].items() for m, figure in known.items())
+            rows += [_beside(entry, backbone, *figure, scored[scored.target == figure[0]]) for figure in figures]
+    return pd.DataFrame([row for row in rows if row])
+
+
+def _beside(entry: dict, backbone: str, target: str, metric: str, figure: float, scored: pd.DataFrame) -> dict:
+    """A published figure beside ours, from the scores of one target by every metric; empty where the recipe has none at all."""
+    if not (scored.recipe == entry["recipe"]).any():
+        return {}
+    values = stats.task_scores(scored[scored.metric == metric])
+    values = stats.gains(values, ["backbone", "target"]) if entry["what"] == "gain" else values
+    ours = values[values.recipe == entry["recipe"]]["gain" if entry["what"] == "gain" else "score"]
+    mean, low, high = stats.interval(ours)
+    why = "" if (scored.metric == metric).any() else f"left out: our records hold no {metric}"
+    return {"backbone": backbone, "recipe": entry["recipe"], "target": target, "metric": metric, "what": entry["what"],
+            "ours": stats.show(mean, low, high), "published": f"{figure:.1f}",
+            "difference": why or stats.show(mean - figure, low - figure, high - figure, sign=True),
+            "source": entry["source"], "known": entry["confidence"]}  # fmt: skip
 
 
 def ledger_frame(ledger: pd.DataFrame) -> pd.DataFrame:
