@@ -61,7 +61,8 @@ for backbone in run.study.backbones:
 # %% [markdown]
 # ## As the benchmarks average
 #
-# Group scores and totals by the definitions of XTREME and XTREME-R, over this study's languages. A group without all its tasks has none.
+# Group scores and totals by the definitions of XTREME and XTREME-R, each target in the benchmark's own languages where this study has them
+# all, else in this study's. A group without all its tasks has none.
 
 # %%
 for name in ("xtreme", "xtreme_r"):
@@ -132,8 +133,8 @@ plots.frame(questions.gap_frame(run.study, table), f"{run.study.name}: transfer 
 # %% [markdown]
 # ## 3. XTREME against XTREME-R
 #
-# The same runs, averaged over those of this study's targets that each benchmark has. Where the two columns differ in order, the ranking of
-# recipes depends on the benchmark.
+# The same runs, averaged over those of this study's targets that each benchmark has, in its own languages where this study has them all.
+# Where the two columns differ in order, the ranking of recipes depends on the benchmark.
 
 # %%
 answer = questions.benchmarks(run.study, table)
@@ -192,7 +193,7 @@ for backbone in run.study.backbones:
 # %% [markdown]
 # ## 5. How much intermediate data, in which languages, with and without pictures
 #
-# Recipes `<task>@N` train on the first N examples. Languages are high-resource, low-resource or unseen by their share of the encoders'
+# Recipes `<task>@N` train on N examples, drawn by the seed and nested. Languages are high-resource, low-resource or unseen by their share of the encoders'
 # pretraining text.
 
 # %%

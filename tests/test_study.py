@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xtools import ROOT, study
-from xtools.benchmark import BENCHMARKS
+from xtools.benchmark import BENCHMARKS, XTREME, XTREME_R
 from xtools.problems import Problem
 from xtools.study import Cell, Recipe
 
@@ -217,6 +217,19 @@ def test_a_benchmarks_study_has_its_tasks_in_its_languages(name):
     loaded = study.load(name)
     assert set(loaded.targets) == set(BENCHMARKS[name])
     assert all(loaded.languages_of(target) == languages for target, languages in BENCHMARKS[name].items())
+
+
+def test_one_study_has_the_targets_and_languages_of_both_benchmarks():
+    both, xtreme, xtreme_r = (study.load(name) for name in ("both", "xtreme", "xtreme_r"))
+    assert set(both.targets) == {*XTREME, *XTREME_R} and len(both.targets) == 12
+    for target in both.targets:
+        assert set(both.languages_of(target)) == {*XTREME.get(target, []), *XTREME_R.get(target, [])}
+        for single in (xtreme, xtreme_r):
+            if target in single.targets:
+                assert both.target.for_task(target) == single.target.for_task(target), "the same training"
+                assert both.stages(target) == single.stages(target) and both.serves(target) == single.serves(target)
+    assert {len(both.languages_of(t)) for t in ("panx", "xquad", "udpos", "tatoeba")} == {48, 12, 38, 41}
+    assert both.recipes == xtreme.recipes and both.intermediate == xtreme.intermediate
 
 
 def test_exceptions_per_task():

@@ -35,6 +35,8 @@ XTREME_R = {
     "lareqa": "ar de el en es hi ru th tr vi zh".split(),
 }
 BENCHMARKS = {"xtreme": XTREME, "xtreme_r": XTREME_R}
+BOTH = {target: list(dict.fromkeys(XTREME.get(target, []) + XTREME_R.get(target, []))) for target in XTREME | XTREME_R}
+LANGUAGES = BENCHMARKS | {"both": BOTH}  # what a study may name: a benchmark's languages of each target, or those of either
 GROUPS = {
     "xtreme": {
         "sentence pairs": ["xnli", "pawsx"],

@@ -10,7 +10,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from xtools import ROOT, rules, tasks
-from xtools.benchmark import BENCHMARKS
+from xtools.benchmark import LANGUAGES
 from xtools.problems import Problem, nearest
 from xtools.settings import Backbone, Dumper, Evaluation, Loader, Phase, Pretraining, Recipe, Retrieval, Share, Strict, Timing
 from xtools.sources import Source
@@ -27,7 +27,7 @@ class Study(Strict):
     title: str
     source: str
     source_language: str
-    languages: Literal["xtreme", "xtreme_r"] | list[str] | dict[str, list[str]]  # of a benchmark, for all targets, or per target
+    languages: Literal["xtreme", "xtreme_r", "both"] | list[str] | dict[str, list[str]]  # of benchmarks, for all targets, or per target
     backbones: dict[str, Backbone] = Field(min_length=1)
     seeds: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
     recipes: list[str] = Field(min_length=1)
@@ -70,7 +70,7 @@ class Study(Strict):
     def languages_of(self, target: str) -> list[str]:
         """The languages in which a target is scored; the source language is among them only where the target has it."""
         if isinstance(self.languages, str):
-            return BENCHMARKS[self.languages].get(target, [])
+            return LANGUAGES[self.languages].get(target, [])
         return self.languages.get(target, []) if isinstance(self.languages, dict) else self.languages
 
     @cached_property

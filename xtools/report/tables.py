@@ -110,9 +110,9 @@ def gain_frame(study: Study, table: pd.DataFrame, backbone: str) -> pd.DataFrame
 def benchmark_frame(study: Study, table: pd.DataFrame, backbone: str, name: str) -> pd.DataFrame:
     """Group scores and total of a benchmark per recipe, with intervals over seeds; a group without all its tasks has none.
 
-    Each task's score is the mean over the study's languages; it is the benchmark's own only where these are the benchmark's.
+    Each task's score is the mean over the benchmark's own languages where the study has them all, else over the study's.
     """
-    scores = stats.task_scores(table)
+    scores = stats.task_scores(stats.in_languages(table, benchmark.languages_in(name, study)))
     rows = []
     for (recipe, seed), scored in scores[scores.backbone == backbone].groupby(["recipe", "seed"], sort=False):
         averages = benchmark.averages(dict(zip(scored.target, scored.score, strict=True)), name)
@@ -121,6 +121,17 @@ def benchmark_frame(study: Study, table: pd.DataFrame, backbone: str, name: str)
     groups = [*benchmark.GROUPS[name], "total"]
     shown = _grid(study.recipes, groups, cells, pd.DataFrame()).drop(columns="average")
     return shown if len(cells) else shown[:0]
+
+
+def languages_told(study: Study) -> str:
+    """Over how many targets of each benchmark a study averages, and in how many of them in the benchmark's own languages, in words."""
+    counts, alike = [], []
+    for name, own in benchmark.BENCHMARKS.items():
+        chosen = benchmark.languages_in(name, study)
+        counts.append(f"{len(chosen)} of {name}'s {len(own)}")
+        alike.append(f"{sum(set(chosen[target]) == set(own[target]) for target in chosen)} of the {len(chosen)} targets of {name}")
+    languages = f"Languages are the benchmark's own in {' and in '.join(alike)}, and this study's in the others."
+    return f"The averages are over {', '.join(counts)} targets. {languages}"
 
 
 def subset_frame(study: Study) -> pd.DataFrame:
