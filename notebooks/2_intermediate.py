@@ -16,7 +16,7 @@
 #
 # The backbone is fine-tuned on English (here: the study's source language) intermediate data before it sees any target. Recipe `all`
 # trains on every intermediate task of the study at once, sampled in proportion to capped size. `-mt` mixes in machine translations of
-# the rows, `+mlm` goes on with multilingual masked-LM on the side, `@N` takes the first N examples.
+# the rows, `+mlm` goes on with multilingual masked-LM on the side, `@N` takes N examples, drawn by the seed.
 
 # %% tags=["parameters"]
 study: str = "pocket"  # params/<study>.yaml
@@ -31,7 +31,7 @@ from xtools.report import examples, findings, plots
 
 run = cells.start(study, "intermediate", backbone, recipe, seed=seed, folder=folder)
 encoder = run.load_encoder()
-data = finetuning.recipe_data(encoder, run.study, recipe)
+data = finetuning.recipe_data(encoder, run.study, recipe, seed)
 beside = finetuning.beside(encoder, run.study, recipe, seed)
 print(f"{run.study.title}: {backbone}, seed {seed}, on " + ", ".join(f"{features.rows:,} x {name}" for name, (_, features) in data.items()))
 

@@ -93,9 +93,9 @@ def test_a_failure_leaves_nothing(tokenizer, folder):
 
 def test_a_second_cell_makes_no_training_rows(tiny, monkeypatch):
     smoke, task = study.load("smoke"), tasks.get("xnli")
-    first = finetuning.training_features(tiny, smoke, task, 12, 40)
+    first = finetuning.training_features(tiny, smoke, task, 12, 40, 0)
     monkeypatch.setattr(sources, "rows", lambda *wanted: no_rows())
-    again = finetuning.training_features(tiny, smoke, task, 12, 40)
+    again = finetuning.training_features(tiny, smoke, task, 12, 40, 0)
     assert again.rows == 12 and [f["label"] for f in again] == [f["label"] for f in first]
 
 

@@ -51,27 +51,27 @@ def fine_tune(
     return dict(heads.items()), train(modules, [*streams, *beside], settings, seed, checkpoint)
 
 
-def training_features(encoder: Encoder, study: Study, task: Task, n: int | None, max_length: int):
-    """The features of a task's first `n` training rows (None: all) in the source language (`xtools.features.Features`).
+def training_features(encoder: Encoder, study: Study, task: Task, n: int | None, max_length: int, seed: int):
+    """The features of `n` of a task's training rows (None: all) in the source language, drawn by the seed (`xtools.features.Features`).
 
     Raises Problem when the encoder cannot read as many tokens.
     """
     from xtools import features  # `make bench` needs neither it nor what it imports
 
     check_length(encoder, max_length, task.name)
-    wanted = (study.data, task, "train", study.source_language, n)
+    wanted = (study.data, task, "train", study.source_language, n, seed)
     return features.load(sources.identity(*wanted), lambda: sources.rows(*wanted), encoder.tokenizer, task, max_length)
 
 
-def recipe_data(encoder: Encoder, study: Study, recipe: str) -> dict:
-    """The training features of a recipe's intermediate tasks, as {name: (task, features)}."""
+def recipe_data(encoder: Encoder, study: Study, recipe: str, seed: int) -> dict:
+    """The training features of a recipe's intermediate tasks, as {name: (task, features)}; of `@N` and `examples` those that the seed draws."""
     data, parsed, width = {}, Recipe.parse(recipe), settings(study, recipe).max_length
     for name in study.tasks_of(recipe):
         task, n = sources.complete(study.data, tasks.get(name)), parsed.examples or study.intermediate.for_task(name).examples
         if parsed.translated:
             data[name] = task, scoring.encoded(encoder, task, translated(study, task, n), width)
         else:
-            data[name] = task, training_features(encoder, study, task, n, width)
+            data[name] = task, training_features(encoder, study, task, n, width, seed)
     return data
 
 
@@ -85,7 +85,7 @@ def translated(study: Study, task: Task, n: int | None) -> list[dict]:
 
 
 def first_rows(study: Study, data: dict) -> dict[str, list[dict]]:
-    """The first training row of each task, for people to read."""
+    """The first row of each task's training set, for people to read."""
     return {name: sources.rows(study.data, task, "train", study.source_language, 1) for name, (task, _) in data.items()}
 
 

@@ -36,7 +36,7 @@ class Recipe:
     """What happens between pretraining and the target: `<task>[-mt][+mlm][@N]`, where the task may be `all`, or `none`.
 
     `-mt` trains on rows machine-translated into all languages, in equal shares; `+mlm` goes on with multilingual masked-LM on the side;
-    `@N` takes the first N examples of each task.
+    `@N` takes N examples of each task, drawn by the seed, the fewer among the more (with `-mt` the first N).
     """
 
     task: str
@@ -86,7 +86,7 @@ class Training(Strict):
     epochs: Positive
     batch_size: Positive
     max_length: Annotated[int, Field(ge=16)]  # tokens
-    examples: Positive | None = None  # the first so many training examples; None: all
+    examples: Positive | None = None  # so many training examples, drawn by the seed; None: all
     cap: Positive | None = None  # most examples per task and epoch in multi-task training
     warmup: Share = 0.1  # Phang et al. 2020 as recalled; jiant's default
     warmup_steps: Annotated[int, Field(ge=0)] | None = None

@@ -40,7 +40,7 @@ def prepare(encoder: Encoder, study: Study, target: str, seed: int, checkpoint: 
     heads, curve, n = None, None, 0
     for name in study.stages(target):
         stage, phase = tasks.get(name), study.target.for_task(name)
-        features = finetuning.training_features(encoder, study, stage, phase.examples, phase.max_length)
+        features = finetuning.training_features(encoder, study, stage, phase.examples, phase.max_length, seed)
         path = checkpoint and checkpoint.with_stem(f"{checkpoint.stem}-{name}")
         heads, curve = finetuning.fine_tune(encoder, {target: (stage, features)}, phase, seed, path, heads)
         n = features.rows
@@ -94,10 +94,12 @@ def _with_texts(searched: Searched, pool: list[dict]) -> list[dict]:
 
 
 def development_score(model: Model, study: Study) -> dict | None:
-    """Scores on the source language's development set; None for a target that has none."""
+    """Scores on the source language's development set; None for a target that has none, or of which a subset has test rows alone."""
     if "dev" not in model.task.hub or model.head is None:
         return None
     rows = finetuning.development_rows(study, model.task)
+    if not rows:
+        return None
     return scoring.evaluate(model.encoder, model.head, model.task, rows, model.settings.max_length, study.source_language)[0]
 
 

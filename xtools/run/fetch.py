@@ -76,7 +76,8 @@ def _data(study: Study) -> list[str]:
     for name, split, language in track(wanted(study), "data sets", console=Console(), transient=True):
         task = tasks.get(name)
         try:
-            for part in hub.parts(study.data, task, split, language):
+            parts = hub.parts(study.data, task, split, language)
+            for part in parts + [part.without for part in parts if part.without]:
                 table = hub.table(study.data, part, language)
                 if isinstance(table, datasets.Dataset):
                     sizes.setdefault(part.repo, {}).update({str(f["filename"]): f["filename"] for f in table.cache_files})

@@ -9,36 +9,42 @@ from xtools.sources.source import Source, texts  # noqa: F401  (for others to im
 from xtools.tasks import Task, format_of
 
 
-def rows(source: Source, task: Task, split: str, language: str, n: int | None = None) -> list[dict]:
-    """The first `n` canonical rows (None: all) of a task's split in a language.
+def rows(source: Source, task: Task, split: str, language: str, n: int | None = None, seed: int | None = None) -> list[dict]:
+    """The first `n` canonical rows (None: all) of a task's split in a language, or `n` that `seed` draws (`hub.drawn`): published sets
+    are ordered, SQuAD's by article. The microworld's rows are independent draws as they are.
 
-    Raises Problem when the split cannot be had, is empty, or holds a label outside its range.
+    Raises Problem when the split cannot be had, is empty, or holds a label outside its range. No rows come of a split that leaves rows
+    out (`Hub.without`) of which a subset has no others.
     """
-    read_rows = read(source, task, split, language, n)
+    read_rows = read(source, task, split, language, n, seed)
+    if not read_rows and source.subset and any(part.without for part in task.parts(split, language)):
+        return []
     check(read_rows, task, f"{task.name} {split} {language}")
     return read_rows
 
 
-def read(source: Source, task: Task, split: str, language: str, n: int | None = None) -> list[dict]:
+def read(source: Source, task: Task, split: str, language: str, n: int | None = None, seed: int | None = None) -> list[dict]:
     """As `rows`, for their text alone: labels are not checked."""
     if not source.is_generated:
         from xtools.sources import hub
 
-        return hub.rows(source, task, split, language, n)
+        by_chance = n is not None and seed is not None
+        return hub.drawn(source, task, split, language, n, seed) if by_chance else hub.rows(source, task, split, language, n)
     if n is None:
         raise Problem(f"{task.name}: the microworld has no end; say how many {split} examples to take")
     # Tasks that share a maker share its training rows, as XNLI trains on MNLI's; evaluation rows are each task's own.
     return microworld.rows(task.world, split if split == "train" else f"{task.name}-{split}", language, n)
 
 
-def identity(source: Source, task: Task, split: str, language: str, n: int | None) -> str:
+def identity(source: Source, task: Task, split: str, language: str, n: int | None, seed: int | None = None) -> str:
     """What tells the rows of `rows` from any others, as far as the code does not say it, without making them: which rows, of which files."""
     files = None
     if not source.is_generated:
         from xtools.sources import hub
 
         files = hub.identity(source, task, split, language)
-    return json.dumps([source.root, task.name, task.world, split, language, n, files])
+    by_chance = None if source.is_generated or n is None else seed
+    return json.dumps([source.root, task.name, task.world, split, language, n, by_chance, files])
 
 
 def translated(source: Source, task: Task, language: str, n: int | None) -> list[dict]:

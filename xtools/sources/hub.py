@@ -1,9 +1,12 @@
 """Rows from the Hugging Face Hub, or from a local folder in its layout (<owner>/<name>/<config>/*.parquet): only the root differs."""
 
+import bisect
 import hashlib
+import itertools
 import json
 import random
 import tarfile
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
@@ -168,11 +171,39 @@ def rows(source: Source, task: Task, split: str, language: str, n: int | None) -
     start = 0
     for part in parts(source, task, split, language):
         there = table(source, part, language)
-        canonical += _canonical(there, part, task, language, None if n is None else n - len(canonical), start)
+        left = None if n is None else n - len(canonical)
+        canonical += _canonical(enumerate(there), part, task, language, left, start, _left_out(source, part, language))
         start += len(there)  # rows without an id of their own are numbered through all parts
         if n is not None and len(canonical) >= n:
             break
     return canonical
+
+
+def drawn(source: Source, task: Task, split: str, language: str, n: int, seed: int) -> list[dict]:
+    """`n` canonical rows of a split drawn by `seed` without replacement, in the order of the files, so that with no fewer than there are
+    they are those of `rows`. Those of a smaller `n` are among those of a larger one. Only rows that are drawn are read."""
+    tables = [(part, table(source, part, language), _left_out(source, part, language)) for part in parts(source, task, split, language)]
+    starts = [0, *itertools.accumulate(len(there) for _, there, _ in tables)]
+    order = [*range(starts[-1])]
+    random.Random(f"rows-{seed}").shuffle(order)
+    found: dict[int, list[dict]] = {}
+    left = n
+    for number in order:
+        at = bisect.bisect_right(starts, number) - 1
+        (part, there, barred), i = tables[at], number - starts[at]
+        found[number] = _canonical([(i, there[i])], part, task, language, left, starts[at], barred)
+        left -= len(found[number])
+        if left == 0:
+            break
+    return [row for _, several in sorted(found.items()) for row in several]
+
+
+def _left_out(source: Source, part: Hub, language: str) -> frozenset[str]:
+    """The ids of the rows that a part leaves out because another set has them; none where a subset lacks that set."""
+    other = part.without
+    if other is None or (source.subset and not has(source, other, language)):
+        return frozenset()
+    return frozenset(str(row["id"]) for row in table(source, other, language))
 
 
 def identity(source: Source, task: Task, split: str, language: str) -> list:
@@ -194,21 +225,25 @@ def parts(source: Source, task: Task, split: str, language: str) -> list[Hub]:
     return there or wanted
 
 
-def _canonical(raw, part: Hub, task: Task, language: str, n: int | None, start: int = 0) -> list[dict]:
-    """At most `n` canonical rows of raw ones; those without an id of their own are numbered from `start` on."""
+def _canonical(
+    numbered: Iterable[tuple[int, dict]], part: Hub, task: Task, language: str, n: int | None, start: int = 0, barred=frozenset()
+) -> list[dict]:
+    """At most `n` canonical rows of raw ones of a part, which come with their number in it, those with a `barred` id apart; those without
+    an id of their own are numbered from `start` on."""
     rows: list[dict] = []
     i = 0
+    row: dict = {}
     if n == 0:
         return rows
     try:
-        for i, row in enumerate(raw):
-            if part.keep and not part.keep(row, part.name(language)):
+        for i, row in numbered:
+            if (part.keep and not part.keep(row, part.name(language))) or (barred and str(row["id"]) in barred):
                 continue
             rows += [{"id": str(row.get("id", start + i))} | canonical for canonical in _several(part.row(row))]
             if n is not None and len(rows) >= n:
                 break
     except (KeyError, IndexError, TypeError, ValueError) as error:
-        columns = ", ".join(raw[0])
+        columns = ", ".join(row)
         raise Problem(f"{_where(part, language)}: row {i} does not fit {task.name}: {_line(error)} (columns: {columns})") from error
     return rows if n is None else rows[:n]
 
@@ -228,7 +263,7 @@ def translated(source: Source, task: Task, language: str, n: int | None) -> list
             translations = [json.loads(line) for line in path.read_text().splitlines()]
             return translations if n is None else translations[:n]
     if task.translated and language in task.translated.only:
-        return _canonical(table(source, task.translated, language), task.translated, task, language, n)
+        return _canonical(enumerate(table(source, task.translated, language)), task.translated, task, language, n)
     folder = source.translations or "<translations>"
     raise Problem(f"{task.name}-mt: no translation into {language}; put canonical rows into {folder}/{task.name}/{language}.jsonl")
 

@@ -13,6 +13,7 @@ import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -317,6 +318,7 @@ SQUAD_V2 = {
     "train": Hub("rajpurkar/squad_v2", "squad_v2", "train", _squad, rows=130_319),
     "dev": Hub("rajpurkar/squad_v2", "squad_v2", "validation", _squad, rows=11_873),
 }
+XQUAD = Hub("google/xquad", "xquad.{lang}", "validation", _squad, rows=1_190)
 XQUAD_LANGUAGES = tuple("en ar de el es hi ro ru th tr vi zh".split())
 MLQA_ROWS = {"en": 11_590, "de": 4_517, "es": 5_253, "ar": 5_335, "zh": 5_137, "vi": 5_495, "hi": 4_918}
 TYDIQA_NAMES = dict(
@@ -333,7 +335,8 @@ TASKS = [
         "span",
         "f1_exact",
         "qa",
-        SQUAD | {"test": Hub("google/xquad", "xquad.{lang}", "validation", _squad, rows=1_190)},
+        # XQuAD translates questions of SQuAD's development set; they are no development rows here.
+        SQUAD | {"dev": replace(SQUAD["dev"], without=XQUAD, examples=9_380), "test": XQUAD},
         languages=XQUAD_LANGUAGES,
     ),
     Task(
