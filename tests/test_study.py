@@ -232,6 +232,54 @@ def test_one_study_has_the_targets_and_languages_of_both_benchmarks():
     assert both.recipes == xtreme.recipes and both.intermediate == xtreme.intermediate
 
 
+NINE = ["anli_plus", "mnli", "qqp", "squad_v2", "squad_v1", "hellaswag", "ccg", "cosmos_qa", "commonsense_qa"]
+
+
+@pytest.mark.parametrize("profile", ["xtreme", "xtreme_r", "both"])
+@pytest.mark.parametrize("folder", [None, ""])
+def test_a_study_without_the_licensed_set_is_one_without_its_recipes(monkeypatch, profile, folder):
+    monkeypatch.delenv("CCGBANK", raising=False)
+    if folder is not None:
+        monkeypatch.setenv("CCGBANK", folder)
+    loaded = study.load(profile)
+    assert loaded.left_out == ["ccg"] and "ccg" not in loaded.recipes and len(loaded.recipes) == 12
+    assert loaded.tasks_of("all") == [task for task in NINE if task != "ccg"]
+    assert not [cell for cell in loaded.cells() if cell.recipe == "ccg"] and [cell for cell in loaded.cells() if cell.recipe == "all"]
+    told = loaded.left_out_told()
+    assert told == f"ccg: $CCGBANK is not set, so left out: ccg; all is over the other 8: {', '.join(loaded.tasks_of('all'))}"
+
+
+@pytest.mark.parametrize("folder", [".", "/nowhere/at/all"])
+def test_a_study_that_names_the_licensed_set_needs_it(monkeypatch, tmp_path, folder):
+    monkeypatch.delenv("CCGBANK", raising=False)
+    without = study.resolved(study.load("xtreme"))
+    monkeypatch.setenv("CCGBANK", folder)
+    loaded = study.load("xtreme")
+    assert loaded.left_out == [] == list(loaded.left_out_told()) and loaded.tasks_of("all") == NINE
+    assert study.resolved(loaded) == without, "its parameters are the same, each in its place"
+
+
+@pytest.mark.parametrize(
+    ("recipes", "kept"),
+    [
+        (["none", "ccg", "all"], ["none"]),
+        (["none", "ccg@50", "mnli", "all"], ["none", "mnli", "all"]),
+        (["none", "mnli"], ["none", "mnli"]),
+    ],
+)
+def test_what_is_left_of_a_studys_recipes(tmp_path, recipes, kept):
+    changes = {"source": "hub", "languages": {"xnli": ["en", "de"]}, "targets": ["xnli"], "recipes": recipes}
+    write(tmp_path, **changes)
+    loaded = study.load("bad", tmp_path)
+    assert loaded.recipes == kept and loaded.left_out == [recipe for recipe in recipes if recipe not in kept]
+    assert yaml.safe_load(study.resolved(loaded))["recipes"] == recipes
+    assert ("names no folder" in loaded.left_out_told()) == (kept != recipes)
+
+
+def test_the_microworld_has_every_task():
+    assert study.load("pocket_full").tasks_of("all") == NINE and study.load("pocket_full").left_out == []
+
+
 def test_exceptions_per_task():
     loaded = study.load("smoke")
     phase = loaded.target.model_copy(update={"tasks": {"xnli": {"epochs": 9}}})

@@ -9,7 +9,7 @@ import yaml
 from pydantic import Field, TypeAdapter
 
 from xtools import ROOT, benchmark, records, tasks
-from xtools.report import stats
+from xtools.report import stats, tables
 from xtools.settings import Strict
 from xtools.study import Study
 
@@ -176,6 +176,8 @@ def ledger(table: pd.DataFrame, study: Study, claims: list[Claim] | None = None)
     per_target = stats.gains(scores, ["backbone", "target"])
     rows = []
     for claim in load() if claims is None else claims:
+        if tables.is_reduced(study, claim.recipe or "none"):
+            claim = claim.model_copy(update={"claim": f"{claim.claim} (here without {', '.join(study.left_out)})"})
         if claim.test in COUNTED:
             verdict, figures = counted(claim, study)
             rows.append(_row(claim, "–", stats.interval([]), verdict, behind(claim, study, None), figures))

@@ -10,7 +10,7 @@ from scipy.stats import spearmanr
 from xtools import ROOT, benchmark, records, tasks
 from xtools.report import stats
 from xtools.sources import world
-from xtools.study import Study
+from xtools.study import Recipe, Study
 
 
 def scope(study: Study) -> str:
@@ -38,6 +38,7 @@ def headline(study: Study, table: pd.DataFrame) -> str:
     mean, low, high = stats.interval(gains[gains.recipe == recipe].gain)
     sure = "with the interval above zero" if low > 0 else "with the interval below zero" if high < 0 else "an interval that includes zero"
     holes = "" if present == total else f" {total - present} of {total} cells are missing."
+    holes += f" Left out: {', '.join(study.left_out)}." if study.left_out else ""
     return (
         f"{study.title} ({scope(study)}): the best recipe for {backbone} is {recipe}, which changes the average over "
         f"{len(study.targets)} targets by {stats.show(mean, low, high, sign=True)} points, {sure} ({len(study.seeds)} seeds, 95%).{holes}"
@@ -54,6 +55,8 @@ def what_was_run(study: Study) -> pd.DataFrame:
         "study": f"{study.name}: {study.title}",
         "data": f"{study.source} ({scope(study)})" if study.source in ("microworld", "hub") else scope(study),
         "grid": f"{len(study.backbones)} backbones x {len(study.recipes)} recipes x {len(study.targets)} targets x {len(study.seeds)} seeds",
+        "recipe all": ", ".join(study.tasks_of("all")) if "all" in study.recipes else None,
+        "left out": study.left_out_told() or None,
         "cells": f"{present} of {total} there, {total - present} missing",
         "compute": _compute([record.times for record in there]),
         "commit": ", ".join(sorted({record.commit for record in there})) or "–",
@@ -62,7 +65,7 @@ def what_was_run(study: Study) -> pd.DataFrame:
         "precision": ", ".join(sorted(precisions)) or "–",
         "made": datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
     }
-    return pd.DataFrame(rows.items(), columns=["", "this report"])
+    return pd.DataFrame([(name, text) for name, text in rows.items() if text is not None], columns=["", "this report"])
 
 
 def _compute(times: list[dict]) -> str:
@@ -236,12 +239,18 @@ def side_by_side(study: Study, table: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for entry in published():
+        entry["source"] += f"; our {entry['recipe']} is without {', '.join(study.left_out)}" if is_reduced(study, entry["recipe"]) else ""
         own = stats.in_languages(table[table.split == "test"], benchmark.languages_in(entry["benchmark"], study))
         for backbone in (name for name, b in study.backbones.items() if b.load == entry["backbone"]):
             scored = own[(own.backbone == backbone) & own.recipe.isin([entry["recipe"], "none"])]
             figures = ((target, m, figure) for target, known in entry["figures"].items() for m, figure in known.items())
             rows += [_beside(entry, backbone, *figure, scored[scored.target == figure[0]]) for figure in figures]
     return pd.DataFrame([row for row in rows if row])
+
+
+def is_reduced(study: Study, recipe: str) -> bool:
+    """Whether a recipe is over fewer tasks than the study's file has."""
+    return bool(study.left_out) and Recipe.parse(recipe).task == "all"
 
 
 def _beside(entry: dict, backbone: str, target: str, metric: str, figure: float, scored: pd.DataFrame) -> dict:
