@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -66,3 +67,9 @@ def test_a_set_smaller_than_k_is_found_whole():
     of_x, of_y = search.tiled(x, y, 4, tile=(2, 2))
     assert of_x[1].shape == (5, 3) and of_y[1].shape == (3, 4)
     assert all(sorted(row) == [0, 1, 2] for row in of_x[1].tolist())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_a_gpu_finds_what_a_cpu_finds():
+    x, y = with_ties(700, 2), with_ties(900, 3)
+    assert all(same(a, b) for a, b in zip(search.tiled(x, y, 4, torch.device("cuda")), search.tiled(x, y, 4), strict=True))
