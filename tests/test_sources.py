@@ -295,12 +295,21 @@ def test_another_number_of_rows_than_published_is_refused_with_both(parquet_root
 def test_translated_rows_come_from_the_hubs_set_or_a_folder(parquet_root, tmp_path):
     root = str(parquet_root("facebook/xnli", "de", {"train": [nli(2, "eins"), nli(0, "zwei")]}, NLI))
     assert [r["text_a"] for r in sources.translated(folder(root), tasks.get("mnli"), "de", 1)] == ["eins"]
+    assert [r["text_a"] for r in sources.translated(folder(root), tasks.get("mnli"), "de", None, 1, 2)] == ["zwei"]
+    assert sources.translations(folder(root), tasks.get("mnli"), ["de", "fr", "et"]) == ["de"], (
+        "the folder has no French, the Hub no Estonian"
+    )
+    assert sources.translations(Source("hub"), tasks.get("mnli"), ["de", "fr", "et"]) == ["de", "fr"]
     with pytest.raises(Problem, match=r"qqp-mt: no translation into de; put canonical rows into .*/qqp/de.jsonl"):
-        sources.translated(folder(root), tasks.get("qqp"), "de", 1)
+        next(sources.translated(folder(root), tasks.get("qqp"), "de", 1))
     (tmp_path / "mt/qqp").mkdir(parents=True)
     (tmp_path / "mt/qqp/de.jsonl").write_text(json.dumps({"id": "0", "text_a": "a", "text_b": "b", "label": 1}) + "\n")
     source = folder(root, translations=str(tmp_path / "mt"))
-    assert sources.translated(source, tasks.get("qqp"), "de", None)[0]["text_b"] == "b"
+    assert next(sources.translated(source, tasks.get("qqp"), "de", None))["text_b"] == "b"
+    assert sources.translations(source, tasks.get("qqp"), ["de", "fr"]) == ["de"]
+    (tmp_path / "mt/qqp/de.jsonl").write_text("")
+    with pytest.raises(Problem, match="qqp translated into de: no rows"):
+        next(sources.translated(source, tasks.get("qqp"), "de", None))
 
 
 @pytest.mark.parametrize("name", ["lareqa", "mewslix", "tatoeba"])

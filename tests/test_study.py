@@ -126,6 +126,7 @@ def test_mirror_study_needs_its_variable(monkeypatch):
         ({"target__learning_rate": -1e-3}, ["target.learning_rate", "-0.001", "greater than 0"]),
         ({"target__learning_rte": 1e-3}, ["target.learning_rte", "unknown key", "did you mean learning_rate"]),
         ({"evaluaton": {}}, ["evaluaton", "unknown key", "did you mean evaluation"]),
+        ({"intermediate__tasks": {"all": {"max_length": 64}}}, ["intermediate.tasks.all.max_length", "set theirs"]),
         ({"target__epochs": 1.5}, ["target.epochs", "1.5", "integer"]),
         ({"target__epochs": "three"}, ["target.epochs", "three"]),
         ({"target__tasks": {"xnli": {"epoch": 3}}}, ["tasks.xnli.epoch", "did you mean epochs"]),

@@ -19,7 +19,7 @@ from xtools.disk import whole
 from xtools.problems import Problem
 from xtools.study import Cell, Study
 
-SCHEMA = 1  # counts the forms that records have had; one of another form is refused
+SCHEMA = 2  # counts the forms that records have had; one of another form is refused
 NOTEBOOKS = {
     "backbone": "1_backbone",
     "intermediate": "2_intermediate",
@@ -93,11 +93,12 @@ class Backbone(Stored):
 
 
 class Intermediate(Stored):
-    """Phase 2: development scores and training examples per task, the learning curve, and how the encoder ran."""
+    """Phase 2: development scores, training examples and their languages per task, the learning curve, and how the encoder ran."""
 
     dev: dict[str, Score]
     curve: Curve
     examples: dict[str, int]
+    languages: dict[str, list[str]]
     precision: str
     attention: str
     subset: list[Subset]

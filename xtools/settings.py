@@ -35,8 +35,9 @@ class Strict(BaseModel):
 class Recipe:
     """What happens between pretraining and the target: `<task>[-mt][+mlm][@N]`, where the task may be `all`, or `none`.
 
-    `-mt` trains on rows machine-translated into all languages, in equal shares; `+mlm` goes on with multilingual masked-LM on the side;
-    `@N` takes N examples of each task, drawn by the seed, the fewer among the more (with `-mt` the first N).
+    `-mt` trains on rows machine-translated into the study's languages, as far as there are translations, in equal shares; `+mlm` goes on with
+    multilingual masked-LM on the side; `@N` takes N examples of each task, drawn by the seed, the fewer among the more (with `-mt` the first
+    N). `all` draws rows that two of its tasks share once, and trains each task at its own length.
     """
 
     task: str

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table
 
-from xtools import backbones, encoder, records, scoring, sources, targets, tasks, timing
+from xtools import backbones, encoder, finetuning, records, scoring, sources, targets, tasks, timing
 from xtools.problems import Problem, nearest
 from xtools.run import plan
 from xtools.run.fingerprints import fingerprints
@@ -146,13 +146,13 @@ def cell_flops(study: Study, cell, notes: set[str]) -> float:
 def _intermediate(study: Study, cell, config, notes) -> float:
     recipe, total = Recipe.parse(cell.recipe), 0.0
     joint = study.intermediate.for_task(recipe.task)
-    for name in study.tasks_of(cell.recipe):
-        settings = study.intermediate.for_task(name)
-        n = _size(study, tasks.get(name), "train", study.source_language, recipe.examples or settings.examples, notes)
+    for task in finetuning.trained_tasks(study, cell.recipe):
+        settings = study.intermediate.for_task(task.name)
+        n = _size(study, task, "train", study.source_language, recipe.examples or settings.examples, notes)
         n = min(n, joint.cap or n)
-        total += 3 * joint.epochs * n * _per_example(study, tasks.get(name), "train", joint.max_length, config, notes)
-        n = _size(study, tasks.get(name), "dev", study.source_language, study.evaluation.dev, notes)
-        total += n * _per_example(study, tasks.get(name), "dev", settings.max_length, config, notes)
+        total += 3 * joint.epochs * n * _per_example(study, task, "train", settings.max_length, config, notes)
+        n = _size(study, task, "dev", study.source_language, study.evaluation.dev, notes)
+        total += n * _per_example(study, task, "dev", settings.max_length, config, notes)
     if recipe.mlm:
         total += 3 * joint.epochs * study.intermediate.mlm_examples * timing.flops(config, joint.max_length)
     return total

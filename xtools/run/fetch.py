@@ -7,7 +7,7 @@ import huggingface_hub
 from rich.console import Console
 from rich.progress import track
 
-from xtools import encoder, sources, tasks
+from xtools import encoder, finetuning, sources, tasks
 from xtools.problems import Problem
 from xtools.run.estimate import size
 from xtools.run.fingerprints import reads_of
@@ -110,9 +110,9 @@ def _translations(study: Study, recipe: Recipe) -> list[str]:
     """Read the translated training sets of a recipe; the problems."""
     missing = []
     for name in study.intermediate_tasks if recipe.task == "all" else [recipe.task]:
-        for language in study.all_languages()[1:]:
+        for language in finetuning.training_languages(study, tasks.get(name))[1:]:
             try:
-                sources.translated(study.data, tasks.get(name), language, 1)
+                next(sources.translated(study.data, tasks.get(name), language, 1), None)
             except Problem as problem:
                 missing.append(str(problem))
     return missing

@@ -1,6 +1,8 @@
 """Where rows come from: the microworld, the Hugging Face Hub, or a folder in the Hub's layout. One function, whatever the source."""
 
+import itertools
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 
 from xtools.problems import Problem
@@ -47,19 +49,49 @@ def identity(source: Source, task: Task, split: str, language: str, n: int | Non
     return json.dumps([source.root, task.name, task.world, split, language, n, by_chance, files])
 
 
-def translated(source: Source, task: Task, language: str, n: int | None) -> list[dict]:
-    """The first `n` training rows of a task, machine-translated into a language.
+def translations(source: Source, task: Task, languages: list[str]) -> list[str]:
+    """Those of some languages that a task's training rows are translated into: all of the microworld's."""
+    if source.is_generated:
+        return languages
+    from xtools.sources import hub
+
+    return [language for language in languages if hub.is_translated(source, task, language)]
+
+
+def translated(source: Source, task: Task, language: str, n: int | None, start: int = 0, step: int = 1) -> Iterator[dict]:
+    """Rows `start`, `start + step` and so on of the first `n` training rows of a task (None: of all), machine-translated into a language,
+    one at a time; those of the source language itself with `every`.
 
     In the microworld: exact translations in which a share `noise` of the words is another one. Elsewhere: the task's translated set on
     the Hub where there is one, else <translations>/<task>/<language>.jsonl with canonical rows. Raises Problem when there is neither.
     """
     if source.is_generated:
-        return microworld.translated(task.world, language, n, source.noise)
+        return iter(microworld.translated(task.world, language, n, source.noise)[start::step])
     from xtools.sources import hub
 
-    translations = hub.translated(source, task, language, n)
-    check(translations, task, f"{task.name} translated into {language}")
-    return translations
+    return _checked(hub.translated(source, task, language, n, start, step), task, f"{task.name} translated into {language}", start)
+
+
+def every(source: Source, task: Task, language: str, n: int | None, start: int, step: int) -> Iterator[dict]:
+    """Rows `start`, `start + step` and so on of the first `n` training rows of a task (None: of all), one at a time.
+
+    Rows are counted before those that the task's entry drops are left out. Raises Problem as `rows`.
+    """
+    if source.is_generated:
+        return iter(rows(source, task, "train", language, n)[start::step])
+    from xtools.sources import hub
+
+    return _checked(hub.every(source, task, language, n, start, step), task, f"{task.name} train {language}", start)
+
+
+def _checked(coming: Iterator[dict], task: Task, where: str, start: int) -> Iterator[dict]:
+    """The rows that come, as `check` has them; from the first row on there must be one."""
+    first = next(coming, None)
+    if first is None and start == 0:
+        check([], task, where)
+    for row in itertools.chain([first] if first else [], coming):
+        check([row], task, where)
+        yield row
 
 
 def retrieval(source: Source, task: Task, languages: list[str], n: int | None) -> tuple[dict[str, list[dict]], dict[str, list[dict]]]:

@@ -6,7 +6,7 @@ import itertools
 import json
 import random
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -255,17 +255,45 @@ def _several(canonical: dict | list[dict] | None) -> list[dict]:
     return canonical if isinstance(canonical, list) else [canonical]
 
 
-def translated(source: Source, task: Task, language: str, n: int | None) -> list[dict]:
-    """Machine-translated training rows: the task's set on the Hub, or <translations>/<task>/<language>.jsonl with canonical rows."""
-    if source.translations:
-        path = Path(source.translations, task.name, f"{language}.jsonl")
-        if path.exists():
-            translations = [json.loads(line) for line in path.read_text().splitlines()]
-            return translations if n is None else translations[:n]
-    if task.translated and language in task.translated.only:
-        return _canonical(enumerate(table(source, task.translated, language)), task.translated, task, language, n)
-    folder = source.translations or "<translations>"
-    raise Problem(f"{task.name}-mt: no translation into {language}; put canonical rows into {folder}/{task.name}/{language}.jsonl")
+def every(source: Source, task: Task, language: str, n: int | None, start: int, step: int) -> Iterator[dict]:
+    """Rows `start`, `start + step`, ... of the first `n` of a task's training set, counted through all its parts."""
+    before = 0
+    for part in parts(source, task, "train", language):
+        there, left = table(source, part, language), None if n is None else n - before
+        yield from _stepped(there, part, task, language, left, (start - before) % step, step, before)
+        before += len(there)
+
+
+def _stepped(there, part: Hub, task: Task, language: str, n: int | None, start: int, step: int, before: int = 0) -> Iterator[dict]:
+    """The canonical rows of every `step`-th of the first `n` raw rows of a part that follows on `before` others; no other is read."""
+    numbers = range(start, len(there) if n is None else min(n, len(there)), step)
+    raw = there.select(numbers) if isinstance(there, datasets.Dataset) else (there[i] for i in numbers)
+    for numbered in zip(numbers, raw, strict=True):
+        yield from _canonical([numbered], part, task, language, None, before)
+
+
+def is_translated(source: Source, task: Task, language: str) -> bool:
+    """Whether there is a translation of a task's training rows: in the study's folder, or on the Hub or in its copy."""
+    own, part = _own_translation(source, task, language), task.translated
+    return bool(own) or bool(part and language in part.only and has(source, part, language))
+
+
+def _own_translation(source: Source, task: Task, language: str) -> Path | None:
+    path = Path(source.translations or "", task.name, f"{language}.jsonl")
+    return path if source.translations and path.exists() else None
+
+
+def translated(source: Source, task: Task, language: str, n: int | None, start: int = 0, step: int = 1) -> Iterator[dict]:
+    """Machine-translated training rows `start`, `start + step`, ... of the first `n`: of <translations>/<task>/<language>.jsonl with canonical
+    rows, or the task's set on the Hub."""
+    if own := _own_translation(source, task, language):
+        with own.open() as lines:
+            yield from (json.loads(line) for line in itertools.islice(lines, start, n, step))
+    elif task.translated and language in task.translated.only:
+        yield from _stepped(table(source, task.translated, language), task.translated, task, language, n, start, step)
+    else:
+        folder = source.translations or "<translations>"
+        raise Problem(f"{task.name}-mt: no translation into {language}; put canonical rows into {folder}/{task.name}/{language}.jsonl")
 
 
 def counts(source: Source, task: Task, languages: list[str]) -> list[dict]:

@@ -1,7 +1,7 @@
 """What an entry of a TASKS table says: the task, and where its splits lie on the Hub; and what a search for one of them gives."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from xtools.problems import Problem
 
@@ -69,7 +69,8 @@ class Task:
     that is trained before this one, with the same head. `shares` is the target whose fine-tuned model serves this one too. `translated` is
     a machine-translated training set. `pooled` targets have the candidates of all languages in one pool. `file_labels` are the labels'
     names in XTREME's files, where those differ. `unanswerable` says that a context may hold no answer, and `normal_form` makes an answer in
-    a language comparable, where SQuAD's way is not the task's.
+    a language comparable, where SQuAD's way is not the task's. Tasks of one `head`, format and labels have one head where they are trained
+    together.
     """
 
     name: str
@@ -87,11 +88,19 @@ class Task:
     file_labels: tuple[str, ...] = ()
     unanswerable: bool = False
     normal_form: Callable[[str, str], str] | None = None
+    head: str = ""
 
     @property
     def splits(self) -> dict[str, tuple[Hub, ...]]:
         """The Hub entries of each split, also where there is but one."""
         return {split: parts if isinstance(parts, tuple) else (parts,) for split, parts in self.hub.items()}
+
+    def beside(self, others: list["Task"]) -> "Task":
+        """The task as it is trained beside others: without the parts of its training set that are the whole of another's, so that no row
+        counts twice; a task of one part keeps it."""
+        whole = [other.splits["train"][0] for other in others if len(other.splits["train"]) == 1]
+        kept = tuple(part for part in self.splits["train"] if part not in whole)
+        return replace(self, hub={**self.hub, "train": kept}) if 0 < len(kept) < len(self.splits["train"]) else self
 
     @property
     def is_target(self) -> bool:
