@@ -15,8 +15,8 @@
 # # Phase 2: the intermediate task
 #
 # The backbone is fine-tuned on English (here: the study's source language) intermediate data before it sees any target. Recipe `all`
-# trains on every intermediate task of the study at once, sampled in proportion to capped size. `-mt` mixes in machine translations of
-# the rows, `+mlm` goes on with multilingual masked-LM on the side, `@N` takes the first N examples.
+# trains on every intermediate task of the study at once, sampled in proportion to capped size, each at its own length; rows that two tasks
+# share are drawn once. `-mt` mixes in machine translations of the rows, into those of the study's languages that there are any in, `+mlm` goes on with multilingual masked-LM on the side, `@N` takes N examples, drawn by the seed.
 
 # %% tags=["parameters"]
 study: str = "pocket"  # params/<study>.yaml
@@ -31,9 +31,11 @@ from xtools.report import examples, findings, plots
 
 run = cells.start(study, "intermediate", backbone, recipe, seed=seed, folder=folder)
 encoder = run.load_encoder()
-data = finetuning.recipe_data(encoder, run.study, recipe)
+data = finetuning.recipe_data(encoder, run.study, recipe, seed)
 beside = finetuning.beside(encoder, run.study, recipe, seed)
-print(f"{run.study.title}: {backbone}, seed {seed}, on " + ", ".join(f"{features.rows:,} x {name}" for name, (_, features) in data.items()))
+languages = finetuning.languages(run.study, recipe)
+read = ", ".join(f"{features.rows:,} x {name} in {' '.join(languages[name])}" for name, (_, features) in data.items())
+print(f"{run.study.title}: {backbone}, seed {seed}, on {read}")
 
 # %% [markdown]
 # A training example of each task:
@@ -69,7 +71,7 @@ plots.frame(examples.table([(k, data[k][0], rows[k], predictions[k]) for k in ro
 # The encoder, without the heads, is what the targets start from.
 
 # %%
-result = finetuning.result(run.study, data, scores, curve, encoder)
+result = finetuning.result(run.study, recipe, data, scores, curve, encoder)
 run.save_encoder(encoder)
 run.save(result, predictions, rows)
 plots.lead(findings.of_intermediate(recipe, result))

@@ -15,8 +15,9 @@
 # # Phase 3: the target task
 #
 # The encoder, after its recipe, is fine-tuned on the target's source-language training set and scored in every language that the target
-# has. All languages but the source are zero-shot: no label of theirs was ever seen. Tatoeba and BUCC
-# need no fine-tuning; MLQA is scored with the model that was trained for XQuAD.
+# has. All languages but the source are zero-shot: no label of theirs was ever seen. Not so after a recipe with `-mt` on the target's own
+# training set: `xnli`, which trains on MNLI, has after `mnli-mt` seen translated training rows with their labels, so those languages are no
+# longer zero-shot. Tatoeba and BUCC need no fine-tuning; MLQA is scored with the model that was trained for XQuAD.
 
 # %% tags=["parameters"]
 study: str = "pocket"  # params/<study>.yaml

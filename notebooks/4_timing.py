@@ -15,8 +15,9 @@
 # # Phase 4: what inference costs
 #
 # Latency of one example at a time, throughput of all at once, floating-point operations, memory and energy, on the targets' own evaluation
-# examples with their own lengths, language by language. The timed forward pass is the one that scores. Each repetition is a process of its
-# own; the report puts them together.
+# examples with their own lengths, language by language. The timed forward pass is the one that scores, in fp32 and padded for every
+# architecture; scoring may pack batches of those that can be, on a GPU, and packing is among the variants there. Each repetition is a
+# process of its own; the report puts them together.
 
 # %% tags=["parameters"]
 study: str = "pocket"  # params/<study>.yaml
@@ -30,7 +31,7 @@ from xtools.report import costs, findings, plots
 
 run = cells.start(study, "timing", backbone, seed=seed, folder=folder)
 settings = cells.threads(run.study.timing)
-encoder = run.load_encoder().exact()  # as scoring runs; other precisions are among the variants
+encoder = timing.comparable(run.load_encoder())  # fp32 and padded, as every architecture can run; the rest are variants
 features = targets.timing_features(encoder, run.study)
 exact = timing.exact(encoder, features)
 print(f"{run.study.title}: {backbone}, {settings.weights} weights, tokenizer {run.tokenizer}, {encoder.precision} on {encoder.device}")
@@ -55,6 +56,9 @@ plots.language_tax(result.tokens_by_language, result.measured.by_language_ms, ru
 
 # %%
 plots.sweep(result.measured.sweep, backbone)
+
+# %%
+plots.frame(costs.sweep_memory(result), "Peak GPU memory of a batch (MiB)", "Without a GPU, memory is the process's, in the first table.")
 
 # %% [markdown]
 # Other settings of precision and attention on the same examples.

@@ -61,7 +61,8 @@ for backbone in run.study.backbones:
 # %% [markdown]
 # ## As the benchmarks average
 #
-# Group scores and totals by the definitions of XTREME and XTREME-R, over this study's languages. A group without all its tasks has none.
+# Group scores and totals by the definitions of XTREME and XTREME-R, each target in the benchmark's own languages where this study has them
+# all, else in this study's. A group without all its tasks has none.
 
 # %%
 for name in ("xtreme", "xtreme_r"):
@@ -132,8 +133,8 @@ plots.frame(questions.gap_frame(run.study, table), f"{run.study.name}: transfer 
 # %% [markdown]
 # ## 3. XTREME against XTREME-R
 #
-# The same runs, averaged over those of this study's targets that each benchmark has. Where the two columns differ in order, the ranking of
-# recipes depends on the benchmark.
+# The same runs, averaged over those of this study's targets that each benchmark has, in its own languages where this study has them all.
+# Where the two columns differ in order, the ranking of recipes depends on the benchmark.
 
 # %%
 answer = questions.benchmarks(run.study, table)
@@ -192,7 +193,7 @@ for backbone in run.study.backbones:
 # %% [markdown]
 # ## 5. How much intermediate data, in which languages, with and without pictures
 #
-# Recipes `<task>@N` train on the first N examples. Languages are high-resource, low-resource or unseen by their share of the encoders'
+# Recipes `<task>@N` train on N examples, drawn by the seed and nested. Languages are high-resource, low-resource or unseen by their share of the encoders'
 # pretraining text.
 
 # %%
@@ -208,10 +209,12 @@ plots.frame(questions.needed(run.study, table), "Intermediate examples that a ga
 # %% [markdown]
 # ## Beside published figures
 #
-# Where a paper gives a figure for the same encoder, recipe and target. Its test sets, languages or settings may differ from ours.
+# Where a paper gives a figure for the same encoder, recipe and target, in the same metric, over its benchmark's languages where this study
+# has them all. Its test sets or settings may differ from ours.
 
 # %%
-plots.frame(tables.side_by_side(run.study, table), "Ours and theirs", "No paper that we know has figures for these encoders.")
+beside = tables.side_by_side(run.study, records.table(run.study, every=True))
+plots.frame(beside, "Ours and theirs", "No paper that we know has figures for these encoders.")
 
 # %% [markdown]
 # ## Can this study answer?
@@ -226,7 +229,8 @@ plots.frame(tables.world_checks(run.study, table), run.study.name, "These are re
 # ## Ledger of claims
 #
 # Each claim is decided from the records by a test in `xtools/report/claims.py`: supported when the whole interval lies on the claim's side,
-# contradicted when it lies on the other, undecided when it includes zero. *Known* says how surely the published figure is known: V read in
+# contradicted when it lies on the other, undecided when it includes zero. That one recipe is no better than another is a claim about a
+# margin, with a one-sided interval. *Known* says how surely the published figure is known: V read in
 # the primary text, V2 read second-hand, A recalled and arithmetic agrees, R recalled only. The measured figure is the quantity that the
 # test compares with zero; the last column unfolds into the cells that it was computed from.
 

@@ -109,7 +109,7 @@ plots.learning_curve(curve(losses), "ten steps")
 # %%
 model = backbones.published(loaded, backbone, seed)
 model.precision = encoder.choose_precision(loaded.precision, model.device, model.config.hidden_size)
-short = finetuning.training_features(model, loaded, task, 1600, settings.max_length)
+short = finetuning.training_features(model, loaded, task, 1600, settings.max_length, seed)
 heads, progress = finetuning.fine_tune(model, {target: (task, short)}, settings, seed)
 plots.learning_curve(progress, f"{backbone} on {target}")
 

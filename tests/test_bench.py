@@ -42,3 +42,9 @@ def test_both_sides_train_and_score_the_same_examples(monkeypatch):
 def test_search_is_measured_against_the_product():
     found = bench.search_speed(1, queries=20, candidates=500, width=16)
     assert found["over_product"]["median"] > 0
+
+
+def test_mining_is_timed_beside_what_the_plan_foresees():
+    found = bench.mining_speed(300, width=16)
+    assert found["rows"] == 300 and 0 < found["pairs"] <= 300
+    assert min(found[key] for key in ("seconds", "estimated_seconds", "memory", "estimated_memory")) > 0

@@ -91,12 +91,46 @@ def test_choosing_the_best_recipe_per_target_by_chance_is_no_gain():
     assert np.mean(found) <= 0.05
 
 
-def test_a_better_rival_contradicts():
-    two = STUDY.model_copy(update={"recipes": ["none", "mnli", "mnli+mlm"]})
-    table = planted(np.random.default_rng(6), {("mnli", "*"): 10})
-    other = table[table.recipe == "none"].assign(recipe="mnli+mlm")
-    ledger = claims.ledger(pd.concat([table[table.recipe.isin(["none", "mnli"])], other]), two)
-    assert ledger[(ledger.id == "english-beats-masked-lm") & (ledger.backbone == "large")].verdict.tolist() == ["supported"]
+def better_by(points, noise, seed=6):
+    """The verdict on `masked-lm-no-better` where the rival is better than plain MNLI by some points in truth."""
+    two = ONE.model_copy(update={"recipes": ["none", "mnli", "mnli+mlm"]})
+    table = planted(np.random.default_rng(seed), {("mnli", "*"): 10, ("all", "*"): 10 + points}, noise=noise)
+    table = table[table.recipe.isin(["none", "mnli", "all"])].replace({"recipe": {"all": "mnli+mlm"}})
+    return claims.ledger(table, two, [LEDGER["masked-lm-no-better"]]).verdict.item()
+
+
+@pytest.mark.parametrize(
+    ("points", "noise", "verdict"),
+    [
+        (-5, 0.1, "supported"),
+        (0, 0.1, "supported"),
+        (0.8, 0.01, "supported"),
+        (1.2, 0.01, "contradicted"),
+        (5, 0.1, "contradicted"),
+        (0.9, 3, "undecided"),
+    ],
+)
+def test_a_rival_is_no_better_when_the_whole_interval_lies_below_the_margin(points, noise, verdict):
+    assert better_by(points, noise) == verdict
+
+
+def test_a_rival_that_is_better_by_the_margin_is_called_no_better_at_most_one_time_in_twenty():
+    found = [better_by(LEDGER["masked-lm-no-better"].margin, 1.0, seed) for seed in range(300)]
+    # 5% of 300 on each side is 15; 26 is beyond the 99.7% range. A two-sided interval of 95% would give half of it.
+    assert all(6 <= found.count(side) <= 26 for side in ("supported", "contradicted")), found
+
+
+def test_a_group_is_a_benchmarks_own_as_far_as_the_study_has_it():
+    assert set(claims.benchmark.group("retrieval")) == {"bucc2018", "tatoeba", "mewslix", "lareqa"}
+    claim = LEDGER["retrieval-gains-most"]
+    full = ONE.model_copy(update={"targets": ["xnli", "udpos", "bucc2018", "lareqa"]})
+    table = planted(np.random.default_rng(7), {("mnli", "xcopa"): 60, ("mnli", "xquad"): 60}, noise=0.1)
+    table = table[table.target != "tatoeba"].replace({"target": {"xcopa": "bucc2018", "xquad": "lareqa"}})
+    assert claims.ledger(table, full, [claim]).verdict.item() == "supported", "without Tatoeba too"
+    gains = claims.ledger(table, full, [claim])["mean"].item()
+    assert gains == pytest.approx(15, abs=0.5), "60 points of one of four recipes, on both targets of the group"
+    none = ONE.model_copy(update={"targets": ["xnli", "udpos"]})
+    assert claims.ledger(table, none, [claim]).verdict.item() == "not tested (retrieval not in this study)"
 
 
 def test_every_claim_has_a_source_and_a_known_confidence():

@@ -3,6 +3,7 @@ import pytest
 from xtools import encoder, study, tasks, timing
 from xtools.problems import Problem
 from xtools.run import estimate
+from xtools.tasks import mining
 
 
 def test_published_shapes_have_the_published_sizes():
@@ -55,3 +56,42 @@ def test_a_plan_says_what_it_assumes(profile, capsys):
     shown = capsys.readouterr().out
     assert "hours, one A100" in shown and "disk:" in shown
     assert "assumed:" in shown, "lengths, at least: neither data nor tokenizer is at hand"
+    if "xtreme" in profile:
+        assert "search:" in shown and "no temporary disk" in shown
+
+
+def test_a_cap_takes_nothing_from_a_mining_corpus():
+    loaded, task = study.load("xtreme"), tasks.get("bucc2018")
+    capped = loaded.model_copy(update={"evaluation": loaded.evaluation.model_copy(update={"test": 100})})
+    assert estimate.searched(capped, task, set()) == estimate.searched(loaded, task, set())
+    assert estimate.searched(capped, task, set())["ru"] == (558_401, 558_401)
+    assert estimate.searched(capped, tasks.get("tatoeba"), set())["de"] == (100, 1_000), "queries alone are capped"
+
+
+def test_a_search_costs_one_product_of_its_vectors_and_only_targets_that_are_searched_search():
+    loaded, notes = study.load("xtreme"), set()
+    cells = {c.target: c for c in loaded.cells() if c.phase == "target" and c.recipe == "none"}
+    hidden = estimate.config_of(loaded.backbones[cells["bucc2018"].backbone], loaded).hidden_size
+    pairs = [count for count in mining.BUCC_ENGLISH.values() if count]
+    languages = loaded.languages_of("bucc2018")
+    assert len(languages) - ("en" in languages) == len(pairs)
+    assert estimate.search_flops(loaded, cells["bucc2018"], notes) == sum(2 * n * n * hidden for n in pairs)
+    assert estimate.search_flops(loaded, cells["xnli"], notes) == 0
+
+
+def test_a_pool_is_searched_whole_by_each_languages_queries():
+    loaded = study.load("xtreme_r")
+    assert {m for _, m in estimate.searched(loaded, tasks.get("mewslix"), set()).values()} == {1_003_893}
+
+
+def test_hours_are_those_of_the_work_and_of_the_search_at_their_rates():
+    on = estimate.Machine("x", 1e12, 1e9)
+    assert on.hours(3600e12 * estimate.UTILISATION, 0) == on.hours(0, 3600e9 * estimate.SEARCHING) == 1
+    assert estimate.GPUS_FP32.keys() == estimate.GPUS.keys()
+
+
+def test_no_pair_of_bucc_needs_twelve_gibibytes_and_many_vectors_take_half_the_room_twice():
+    loaded, task = study.load("xtreme"), tasks.get("bucc2018")
+    configs = [estimate.config_of(entry, loaded) for entry in loaded.backbones.values()]
+    assert max(estimate._memory(loaded, task, config, set()) for config in configs) < 12 * 2**30
+    assert estimate.search_memory(10**6, 0, 1024) - estimate.PROCESS == 4 * 10**6 * 1024

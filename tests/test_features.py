@@ -93,9 +93,9 @@ def test_a_failure_leaves_nothing(tokenizer, folder):
 
 def test_a_second_cell_makes_no_training_rows(tiny, monkeypatch):
     smoke, task = study.load("smoke"), tasks.get("xnli")
-    first = finetuning.training_features(tiny, smoke, task, 12, 40)
+    first = finetuning.training_features(tiny, smoke, task, 12, 40, 0)
     monkeypatch.setattr(sources, "rows", lambda *wanted: no_rows())
-    again = finetuning.training_features(tiny, smoke, task, 12, 40)
+    again = finetuning.training_features(tiny, smoke, task, 12, 40, 0)
     assert again.rows == 12 and [f["label"] for f in again] == [f["label"] for f in first]
 
 
@@ -111,3 +111,14 @@ def test_changed_files_are_other_rows(parquet_root):
     assert identity(rows[:3]) != first
     source = sources.Source("microworld")
     assert sources.identity(source, task, "train", "qaa", 5) != sources.identity(source, task, "train", "qaa", 6)
+
+
+@pytest.mark.parametrize("block", [1, 3, 100])
+def test_rows_that_come_one_by_one_are_encoded_as_a_list_is(tokenizer, folder, monkeypatch, block):
+    task = tasks.get("xnli")
+    rows = sources.rows(sources.Source("microworld"), task, "train", "qaa", 7)
+    whole = features.load("list", lambda: rows, tokenizer, task, 64)
+    monkeypatch.setattr(features, "BLOCK", block)
+    one_by_one = features.load(f"iterator {block}", lambda: iter(rows), tokenizer, task, 64)
+    assert one_by_one.rows == 7 and [str(f) for f in one_by_one] == [str(f) for f in whole]
+    assert features.content(iter(rows)) == features.content(rows) != features.content(rows[:6])

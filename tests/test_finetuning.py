@@ -1,12 +1,18 @@
-"""A training step of every format runs without the host waiting for the device; a compiled encoder learns what a plain one learns."""
+"""A training step of every format runs without the host waiting for the device; a compiled encoder learns what a plain one learns; what the
+rows of a translated and of a multi-task recipe are."""
 
 import functools
+import itertools
+from dataclasses import replace
 
 import pytest
 import torch
 from transformers import AttentionInterface
 
-from xtools import encoder, finetuning, packing, pretraining, scoring, sources, tasks
+from xtools import benchmark, encoder, finetuning, packing, pretraining, scoring, sources, study, tasks
+from xtools.problems import Problem
+from xtools.run import fingerprints
+from xtools.sources import hub, microworld
 
 WORLD = sources.Source("microworld")
 
@@ -57,3 +63,89 @@ def test_a_compiled_run_learns_the_same_with_few_graphs_for_all_shapes(tokenizer
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
     assert counters["stats"]["unique_graphs"] <= 3, "with and without padding, and for one sequence; shapes make no others"
     assert made.attention == "eager compiled" and made.exact().attention == "eager"
+
+
+# ---------------------------------------------------------------- translated recipes
+
+
+@pytest.fixture
+def mixed(parquet_root):
+    """A study of English, German, French and Estonian over a folder in which MNLI is translated into the first two alone."""
+    names = {"nyu-mll/glue": ("mnli", "en"), "facebook/xnli": ("de", "de")}
+    for repo, (config, language) in names.items():
+        root = parquet_root(repo, config, {"train": [said(language, i) for i in range(11)]})
+    root = parquet_root("facebook/xnli", "fr", {"train": [said("fr", i) for i in range(11)]})
+    changes = {"source": str(root), "subset": True, "languages": ["en", "de", "et", "fr"], "targets": ["xnli"]}
+    return study.load("xtreme").model_copy(update=changes)
+
+
+def said(language: str, i: int) -> dict:
+    return {"premise": f"{language} {i}", "hypothesis": "h", "label": i % 3}
+
+
+def test_rows_are_mixed_from_the_languages_that_a_translation_exists_for_each_row_read_once(mixed, monkeypatch):
+    read, canonical = [], hub._canonical
+    monkeypatch.setattr(
+        hub, "_canonical", lambda numbered, *rest: canonical([read.append(row["premise"]) or (i, row) for i, row in numbered], *rest)
+    )
+    coming = finetuning.translated(mixed, tasks.get("mnli"), None)
+    wanted = [f"{('en', 'de', 'fr')[i % 3]} {i}" for i in range(11)]
+    assert [row["text_a"] for row in itertools.islice(coming, 4)] == wanted[:4] == read, "no row is read before its turn"
+    assert [row["text_a"] for row in coming] == wanted[4:] and read == wanted, "nor one of another turn"
+    assert [row["text_a"] for row in finetuning.translated(mixed, tasks.get("mnli"), 5)] == wanted[:5]
+
+
+def test_what_a_translated_recipe_is_in_is_known_to_record_plan_and_fetch(mixed):
+    assert finetuning.languages(mixed, "mnli-mt") == {"mnli": ["en", "de", "fr"]}
+    assert finetuning.languages(mixed, "mnli") == {"mnli": ["en"]}
+    cell = study.Cell("x", "intermediate", "base", "mnli-mt")
+    reads = [(split, language) for _, split, language in fingerprints.reads_of(mixed, cell)]
+    assert reads == [("train", "en"), ("dev", "en"), ("translated", "de"), ("translated", "fr")]
+    assert set(finetuning.languages(study.load("xtreme"), "mnli-mt")["mnli"]) == set(benchmark.XNLI.split())
+    assert finetuning.languages(study.load("pocket_full"), "mnli-mt")["mnli"] == study.load("pocket_full").all_languages()
+
+
+def test_a_recipe_without_any_translation_says_where_one_is_looked_for(mixed):
+    few = mixed.model_copy(update={"languages": ["en", "et"]})
+    with pytest.raises(Problem, match=r"mnli-mt: no translation into et; put canonical rows into <translations>/mnli/et.jsonl"):
+        list(finetuning.translated(few, tasks.get("mnli"), None))
+
+
+@pytest.mark.parametrize("n", [1, 5, 30])
+def test_the_microworld_is_translated_into_all_languages_in_turn(n):
+    loaded, task = study.load("pocket"), tasks.get("squad_v1")
+    sets = [microworld.rows(task.world, "train", "qaa", n)]
+    sets += [microworld.translated(task.world, language, n, loaded.translation_noise) for language in loaded.all_languages()[1:]]
+    assert list(finetuning.translated(loaded, task, n)) == [sets[i % 7][i] for i in range(n)]
+
+
+# ---------------------------------------------------------------- several tasks at once
+
+
+def test_tasks_of_one_head_share_it_and_others_do_not(tiny, settings):
+    named = {name: tasks.get(name) for name in ("qqp", "mnli", "anli_plus")}
+    named["other"] = replace(tasks.get("mnli"), labels=("yes", "no", "perhaps"))
+    data = {name: (task, scoring.encoded(tiny, task, sources.rows(WORLD, task, "train", "qaa", 8), 64)) for name, task in named.items()}
+    heads, _ = finetuning.fine_tune(tiny, data, settings, 0)
+    assert list(heads) == list(named) and heads["mnli"] is heads["anli_plus"]
+    assert len({id(head) for head in heads.values()}) == 3, "another task, or other labels, have their own"
+
+
+@pytest.mark.parametrize("profile", ["xtreme", "both", "pocket_full"])
+def test_no_row_of_the_multi_task_recipe_counts_twice(profile):
+    loaded = study.load(profile)
+    parts = [part for task in finetuning.trained_tasks(loaded, "all") for part in task.splits["train"]]
+    assert len(parts) == len(set(parts)) > len(loaded.tasks_of("all"))
+    alone = {part for name in loaded.tasks_of("all") for part in tasks.get(name).splits["train"]}
+    assert set(parts) == alone, "and none is lost"
+    (whole,) = finetuning.trained_tasks(loaded, "anli_plus")
+    assert tasks.get("mnli").splits["train"][0] in whole.splits["train"], "by itself a task has all its rows"
+
+
+def test_each_task_of_the_multi_task_recipe_is_encoded_at_its_own_length(tiny):
+    loaded = study.load("smoke")
+    phase = loaded.intermediate.model_copy(update={"max_length": 64, "tasks": {"mnli": {"max_length": 16}, "all": {"cap": 9}}})
+    loaded = loaded.model_copy(update={"intermediate": phase})
+    data = finetuning.recipe_data(tiny, loaded, "all", 0)
+    longest = {name: max(len(ids) for feature in features for ids in feature["ids"]) for name, (_, features) in data.items()}
+    assert longest["mnli"] == 16 < longest["hellaswag"] <= 64

@@ -23,7 +23,7 @@ FUNCTIONS = {
     "score_files": ["predicted", "gold", "task", "language"],
 }
 ANSWERED = {"decode": ["logits", "batch", "task"], "assemble": ["features", "parts", "rows"]}
-SEARCHED = {"retrieve": ["task", "queries", "candidates", "q", "c", "language"]}
+SEARCHED = {"retrieve": ["task", "queries", "candidates", "q", "c", "language", "device"]}
 
 
 def parameters(function) -> list[str]:

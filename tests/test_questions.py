@@ -1,5 +1,6 @@
 """Each question's figures on planted tables, where the answer is known."""
 
+import itertools
 from types import SimpleNamespace
 
 import numpy as np
@@ -91,6 +92,37 @@ def test_each_benchmark_averages_its_own_targets():
     frame = questions.benchmark_gains(two, table).set_index("gain (points)")
     assert frame["xtreme"]["mnli, large"].startswith("+0.0"), "xcopa is not in XTREME"
     assert frame["xtreme_r"]["mnli, large"].startswith("+5.0")
+
+
+def test_each_benchmark_averages_over_its_own_languages_where_the_study_has_them_all():
+    both = study.load("both").model_copy(update={"targets": ["panx", "xquad"], "recipes": ["none", "mnli"]})
+    rows, later = [], {"panx": "qu pl uk az lt pa gu ro".split(), "xquad": ["ro"]}  # that XTREME-R added
+    for target in both.targets:
+        for language in both.languages_of(target):
+            for recipe, seed, backbone in itertools.product(both.recipes, range(3), both.backbones):
+                score = 50 + seed + (60 if recipe == "mnli" and language in later[target] else 0)
+                row = {"backbone": backbone, "recipe": recipe, "target": target, "seed": seed, "metric": "m", "split": "test", "n": 1}
+                rows.append(row | {"language": language, "score": score})
+    table = pd.DataFrame(rows)
+    frame = questions.benchmark_gains(both, table).set_index("gain (points)")
+    assert frame["xtreme"]["mnli, large"].startswith("+0.0"), "no language that XTREME lacks counts"
+    assert frame["xtreme_r"]["mnli, large"].startswith("+7.5"), "60 points in 8 of 48 and in 1 of 12 languages: 10 and 5"
+    assert "in 2 of the 2 targets of xtreme and in 2 of the 2 targets of xtreme_r" in questions.benchmarks(both, table).limits
+    one = both.model_copy(update={"targets": ["panx"]})
+    assert tables.benchmark_frame(one, table[table.target == "panx"], "large", "xtreme").empty, "half a group is none"
+    fewer = both.model_copy(update={"languages": ["en", "de", "ro"]})
+    shared = table[table.language.isin(["en", "de", "ro"])]
+    assert questions.benchmark_gains(fewer, shared).set_index("gain (points)")["xtreme"]["mnli, large"].startswith("+20.0"), "its own three"
+    assert "in 0 of the 2 targets of xtreme" in questions.benchmarks(fewer, shared).limits
+
+
+def test_groups_of_a_benchmark_are_over_its_own_languages():
+    both = study.load("both").model_copy(update={"targets": ["xquad", "mlqa", "tydiqa"], "recipes": ["none"]})
+    rows = [{"backbone": "large", "recipe": "none", "target": t, "seed": s, "metric": "m", "split": "test", "n": 1, "language": lang,
+             "score": 80.0 if lang == "ro" else 50.0} for t in both.targets for lang in both.languages_of(t) for s in range(3)]  # fmt: skip
+    shown = {name: tables.benchmark_frame(both, pd.DataFrame(rows), "large", name) for name in ("xtreme", "xtreme_r")}
+    assert shown["xtreme"]["question answering"].item().startswith("50.0")
+    assert shown["xtreme_r"]["question answering"].item().startswith("50.8"), "(52.5 + 50 + 50) / 3"
 
 
 def test_gains_against_the_amount_of_data_by_kind_of_language():

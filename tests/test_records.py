@@ -1,4 +1,5 @@
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -98,3 +99,14 @@ def test_table_of_a_study_without_records_is_empty_but_has_its_columns():
     loaded = study.load("smoke").model_copy(update={"name": "never-run"})
     table = records.table(loaded)
     assert len(table) == 0 and "score" in table.columns
+
+
+def test_the_table_holds_the_main_metric_or_every_one(monkeypatch):
+    loaded, score = study.load("smoke"), Score(metrics={"f1": 60.0, "exact": 40.0, "f1_exact": 50.0}, n=7)
+    cell = Cell("smoke", "target", "tiny", "none", "xquad", 0)
+    result = SimpleNamespace(metric="f1_exact", scores={"qab": score}, dev=score)
+    monkeypatch.setattr(records, "of_phase", lambda study, phase: [(cell, SimpleNamespace(result=result))])
+    assert records.table(loaded)[["split", "metric", "score"]].values.tolist() == [["test", "f1_exact", 50.0], ["dev", "f1_exact", 50.0]]
+    every = records.table(loaded, every=True)
+    assert list(every.columns) == list(records.table(loaded).columns) and len(every) == 6
+    assert dict(zip(every.metric, every.score, strict=True)) == {"f1": 60.0, "exact": 40.0, "f1_exact": 50.0}

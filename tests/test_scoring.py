@@ -1,7 +1,9 @@
+import numpy as np
 import pytest
 import torch
 
-from xtools import scoring
+from xtools import scoring, study, targets, tasks
+from xtools.settings import Retrieval
 
 
 def test_gap_is_source_minus_the_mean_of_the_others():
@@ -25,3 +27,36 @@ def test_a_layers_states_are_that_layers(tiny):
     ids = torch.tensor([[0, 9, 10, 2]])
     first, last = tiny.hidden_layers(ids, [1, 2])
     assert torch.equal(last, tiny.hidden(ids)) and not torch.equal(first, last)
+
+
+TEXTS = [{"text": text} for text in ("one two", "three", "one two", "four five six", "three")]
+
+
+def test_many_texts_are_run_once_each_and_kept_as_half_precision_unit_vectors(tiny, monkeypatch):
+    task = tasks.get("tatoeba")
+    few = scoring.embed(tiny, task, TEXTS, [1, 2], "mean", 64)
+    monkeypatch.setattr(scoring, "HELD", few.nbytes - 1)
+    monkeypatch.setattr(scoring, "ENCODED", 2)
+    run, asked = scoring.encoded, []
+    monkeypatch.setattr(scoring, "encoded", lambda encoder, task, rows, length: asked.extend(rows) or run(encoder, task, rows, length))
+    many = scoring.embed(tiny, task, TEXTS, [1, 2], "mean", 64)
+    assert [row["text"] for row in asked] == ["one two", "three", "four five six"]
+    assert (few.dtype, many.dtype, few.shape) == (np.float32, np.float16, many.shape)
+    unit = few / np.linalg.norm(few, axis=2, keepdims=True)
+    assert np.abs(many.astype(np.float32) @ unit[:, :1].swapaxes(1, 2) - unit @ unit[:, :1].swapaxes(1, 2)).max() < 1e-3
+    assert (many[:, 0] == many[:, 2]).all() and (many[:, 1] == many[:, 4]).all()
+
+
+@pytest.mark.parametrize("target", ["tatoeba", "bucc2018"])
+def test_layers_are_swept_where_their_vectors_are_few_and_the_score_stays(tiny, target, monkeypatch):
+    loaded = study.load("smoke")
+    task = tasks.get(target)
+    model = targets.Model(tiny, task, loaded.target.for_task(target).model_copy(update={"max_length": 48}))
+    one = loaded.model_copy(update={"retrieval": Retrieval(sweep=True), "targets": [target]})
+    swept = targets._retrieval_scores(model, one, Retrieval(sweep=True))[0]
+    monkeypatch.setattr(scoring, "HELD", 0)
+    alone = targets._retrieval_scores(model, one, Retrieval(sweep=True))[0]
+    for language, score in swept.items():
+        assert [*score["layers"]] == [1, 2] and score["layers"][1] == score[task.metric]
+        assert "layers" not in alone[language] and alone[language]["layer"] == score["layer"] == 1
+        assert alone[language][task.metric] == pytest.approx(score[task.metric], abs=2)

@@ -219,6 +219,22 @@ def test_tydiqas_language_is_in_its_ids_and_training_is_english_alone(parquet_ro
     assert [r["id"] for r in sources.rows(folder(root), tasks.get("tydiqa"), "test", "fi")] == ["finnish-1-0"]
 
 
+@pytest.mark.parametrize("titled", [True, False])
+def test_tydiqa_is_developed_on_a_tenth_of_the_training_sets_articles(parquet_root, titled):
+    """The published development set is the test set; an article is told by its title, or where there is none by its text."""
+    rows = [
+        {"id": f"english-{i}", "title": f"t{i // 4}" if titled else "", "context": f"cat {i % 2 if titled else i // 4}", "question": "?",
+         "answers": {"text": ["cat"], "answer_start": [0]}}
+        for i in range(1600)
+    ]  # fmt: skip
+    root = parquet_root("google-research-datasets/tydiqa", "secondary_task", {"train": rows, "validation": rows[:9]})
+    train, dev = (sources.rows(folder(root), tasks.get("tydiqa"), split, "en") for split in ("train", "dev"))
+    assert len(train) + len(dev) == 1600 and 0.06 < len(dev) / 1600 < 0.14
+    articles = [{int(r["id"].removeprefix("english-")) // 4 for r in found} for found in (train, dev)]
+    assert not articles[0] & articles[1], "no article is in both"
+    assert sources.rows(folder(root), tasks.get("tydiqa"), "dev", "en") == dev
+
+
 def mewslix(root):
     """A small copy of the archive with its five files' layout."""
     text = "First one. Ann sleeps here."
@@ -279,12 +295,21 @@ def test_another_number_of_rows_than_published_is_refused_with_both(parquet_root
 def test_translated_rows_come_from_the_hubs_set_or_a_folder(parquet_root, tmp_path):
     root = str(parquet_root("facebook/xnli", "de", {"train": [nli(2, "eins"), nli(0, "zwei")]}, NLI))
     assert [r["text_a"] for r in sources.translated(folder(root), tasks.get("mnli"), "de", 1)] == ["eins"]
+    assert [r["text_a"] for r in sources.translated(folder(root), tasks.get("mnli"), "de", None, 1, 2)] == ["zwei"]
+    assert sources.translations(folder(root), tasks.get("mnli"), ["de", "fr", "et"]) == ["de"], (
+        "the folder has no French, the Hub no Estonian"
+    )
+    assert sources.translations(Source("hub"), tasks.get("mnli"), ["de", "fr", "et"]) == ["de", "fr"]
     with pytest.raises(Problem, match=r"qqp-mt: no translation into de; put canonical rows into .*/qqp/de.jsonl"):
-        sources.translated(folder(root), tasks.get("qqp"), "de", 1)
+        next(sources.translated(folder(root), tasks.get("qqp"), "de", 1))
     (tmp_path / "mt/qqp").mkdir(parents=True)
     (tmp_path / "mt/qqp/de.jsonl").write_text(json.dumps({"id": "0", "text_a": "a", "text_b": "b", "label": 1}) + "\n")
     source = folder(root, translations=str(tmp_path / "mt"))
-    assert sources.translated(source, tasks.get("qqp"), "de", None)[0]["text_b"] == "b"
+    assert next(sources.translated(source, tasks.get("qqp"), "de", None))["text_b"] == "b"
+    assert sources.translations(source, tasks.get("qqp"), ["de", "fr"]) == ["de"]
+    (tmp_path / "mt/qqp/de.jsonl").write_text("")
+    with pytest.raises(Problem, match="qqp translated into de: no rows"):
+        next(sources.translated(source, tasks.get("qqp"), "de", None))
 
 
 @pytest.mark.parametrize("name", ["lareqa", "mewslix", "tatoeba"])
@@ -330,7 +355,7 @@ def test_every_task_reads_the_mirrors_rows_and_loses_nothing(name, mirror, token
     for split, language in wanted:
         rows = sources.rows(source, task, split, language)
         assert len({row["id"] for row in rows}) == len(rows), "ids tell rows apart"
-        if task.format in ("span", "tagging"):
+        if rows and task.format in ("span", "tagging"):
             _nothing_is_lost(tasks.format_of(task), rows[:150], task, tokenizer)
 
 

@@ -51,3 +51,22 @@ def test_task_score_and_gap_are_the_benchmarks():
     assert stats.task_scores(table).score.tolist() == [pytest.approx(200 / 3)]
     assert stats.gap(table, "en").gap.tolist() == [20]
     assert stats.gap(table, "fr").empty
+
+
+def test_each_end_of_an_interval_of_90_percent_is_a_one_sided_bound_of_95():
+    values = [1.0, 2.5, 4.0, 3.0]
+    _, low, high = stats.interval(values, stats.ONE_SIDED)
+    assert ttest_1samp(values, low, alternative="greater").pvalue == pytest.approx(0.05)
+    assert ttest_1samp(values, high, alternative="less").pvalue == pytest.approx(0.05)
+
+
+def test_languages_are_chosen_target_by_target():
+    table = pd.DataFrame([{"target": t, "language": lang} for t in ("x", "y", "z") for lang in ("en", "de")])
+    found = stats.in_languages(table, {"x": ["de"], "y": ["en", "de", "fr"]})
+    assert list(zip(found.target, found.language, strict=True)) == [("x", "de"), ("y", "en"), ("y", "de")]
+    assert list(stats.in_languages(table[:0], {"x": ["de"]}).columns) == ["target", "language"]
+
+
+@pytest.mark.parametrize("sign", [False, True])
+def test_nothing_is_shown_as_less_than_nothing(sign):
+    assert "-0.0" not in stats.show(-1e-14, -0.04, -0.0, sign) and stats.show(-0.06, np.nan, np.nan, sign) == "-0.1"

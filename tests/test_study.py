@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xtools import ROOT, study
-from xtools.benchmark import BENCHMARKS
+from xtools.benchmark import BENCHMARKS, XTREME, XTREME_R
 from xtools.problems import Problem
 from xtools.study import Cell, Recipe
 
@@ -126,6 +126,7 @@ def test_mirror_study_needs_its_variable(monkeypatch):
         ({"target__learning_rate": -1e-3}, ["target.learning_rate", "-0.001", "greater than 0"]),
         ({"target__learning_rte": 1e-3}, ["target.learning_rte", "unknown key", "did you mean learning_rate"]),
         ({"evaluaton": {}}, ["evaluaton", "unknown key", "did you mean evaluation"]),
+        ({"intermediate__tasks": {"all": {"max_length": 64}}}, ["intermediate.tasks.all.max_length", "set theirs"]),
         ({"target__epochs": 1.5}, ["target.epochs", "1.5", "integer"]),
         ({"target__epochs": "three"}, ["target.epochs", "three"]),
         ({"target__tasks": {"xnli": {"epoch": 3}}}, ["tasks.xnli.epoch", "did you mean epochs"]),
@@ -218,6 +219,67 @@ def test_a_benchmarks_study_has_its_tasks_in_its_languages(name):
     loaded = study.load(name)
     assert set(loaded.targets) == set(BENCHMARKS[name])
     assert all(loaded.languages_of(target) == languages for target, languages in BENCHMARKS[name].items())
+
+
+def test_one_study_has_the_targets_and_languages_of_both_benchmarks():
+    both, xtreme, xtreme_r = (study.load(name) for name in ("both", "xtreme", "xtreme_r"))
+    assert set(both.targets) == {*XTREME, *XTREME_R} and len(both.targets) == 12
+    for target in both.targets:
+        assert set(both.languages_of(target)) == {*XTREME.get(target, []), *XTREME_R.get(target, [])}
+        for single in (xtreme, xtreme_r):
+            if target in single.targets:
+                assert both.target.for_task(target) == single.target.for_task(target), "the same training"
+                assert both.stages(target) == single.stages(target) and both.serves(target) == single.serves(target)
+    assert {len(both.languages_of(t)) for t in ("panx", "xquad", "udpos", "tatoeba")} == {48, 12, 38, 41}
+    assert both.recipes == xtreme.recipes and both.intermediate == xtreme.intermediate
+
+
+NINE = ["anli_plus", "mnli", "qqp", "squad_v2", "squad_v1", "hellaswag", "ccg", "cosmos_qa", "commonsense_qa"]
+
+
+@pytest.mark.parametrize("profile", ["xtreme", "xtreme_r", "both"])
+@pytest.mark.parametrize("folder", [None, ""])
+def test_a_study_without_the_licensed_set_is_one_without_its_recipes(monkeypatch, profile, folder):
+    monkeypatch.delenv("CCGBANK", raising=False)
+    if folder is not None:
+        monkeypatch.setenv("CCGBANK", folder)
+    loaded = study.load(profile)
+    assert loaded.left_out == ["ccg"] and "ccg" not in loaded.recipes and len(loaded.recipes) == 12
+    assert loaded.tasks_of("all") == [task for task in NINE if task != "ccg"]
+    assert not [cell for cell in loaded.cells() if cell.recipe == "ccg"] and [cell for cell in loaded.cells() if cell.recipe == "all"]
+    told = loaded.left_out_told()
+    assert told == f"ccg: $CCGBANK is not set, so left out: ccg; all is over the other 8: {', '.join(loaded.tasks_of('all'))}"
+
+
+@pytest.mark.parametrize("folder", [".", "/nowhere/at/all"])
+def test_a_study_that_names_the_licensed_set_needs_it(monkeypatch, tmp_path, folder):
+    monkeypatch.delenv("CCGBANK", raising=False)
+    without = study.resolved(study.load("xtreme"))
+    monkeypatch.setenv("CCGBANK", folder)
+    loaded = study.load("xtreme")
+    assert loaded.left_out == [] == list(loaded.left_out_told()) and loaded.tasks_of("all") == NINE
+    assert study.resolved(loaded) == without, "its parameters are the same, each in its place"
+
+
+@pytest.mark.parametrize(
+    ("recipes", "kept"),
+    [
+        (["none", "ccg", "all"], ["none"]),
+        (["none", "ccg@50", "mnli", "all"], ["none", "mnli", "all"]),
+        (["none", "mnli"], ["none", "mnli"]),
+    ],
+)
+def test_what_is_left_of_a_studys_recipes(tmp_path, recipes, kept):
+    changes = {"source": "hub", "languages": {"xnli": ["en", "de"]}, "targets": ["xnli"], "recipes": recipes}
+    write(tmp_path, **changes)
+    loaded = study.load("bad", tmp_path)
+    assert loaded.recipes == kept and loaded.left_out == [recipe for recipe in recipes if recipe not in kept]
+    assert yaml.safe_load(study.resolved(loaded))["recipes"] == recipes
+    assert ("names no folder" in loaded.left_out_told()) == (kept != recipes)
+
+
+def test_the_microworld_has_every_task():
+    assert study.load("pocket_full").tasks_of("all") == NINE and study.load("pocket_full").left_out == []
 
 
 def test_exceptions_per_task():

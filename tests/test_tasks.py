@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from xtools import batching, benchmark, finetuning, scoring, sources, tasks
 from xtools.problems import Problem
 from xtools.sources import Source
-from xtools.tasks import choice, classification, retrieval, span, tagging
+from xtools.tasks import choice, classification, retrieval, search, span, tagging
 
 WORDS = st.lists(st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12), min_size=1, max_size=60)
 WORLD = Source("microworld")
@@ -214,7 +214,7 @@ def test_search_is_by_cosine_and_agrees_with_a_plain_product():
     rng = np.random.default_rng(0)
     queries, index = rng.normal(size=(30, 8)).astype(np.float32), rng.normal(size=(200, 8)).astype(np.float32) * 9
     unit = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in (queries, index)]
-    cosines, found = retrieval.search(queries, index, 5)
+    cosines, found = search.nearest(queries, index, 5)
     wanted = np.argsort(-(unit[0] @ unit[1].T), axis=1)[:, :5]
     assert (found == wanted).all()
     assert np.allclose(cosines, np.take_along_axis(unit[0] @ unit[1].T, wanted, 1), atol=1e-6)

@@ -1,5 +1,6 @@
 import functools
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForMaskedLM
 
 from xtools import encoder as encoders
-from xtools import records, timing
+from xtools import records, study, timing
 from xtools.report import costs
 from xtools.scoring import forward
 from xtools.settings import Timing
@@ -64,7 +65,8 @@ def test_a_repetition_measures_everything(tiny):
     found, fixed = timing.measure(tiny, by_language, SETTINGS), timing.exact(tiny, by_language)
     assert found["latency_ms"]["median"] > 0 and found["throughput"] > 0 and found["memory_mib"]["resident"] > 50
     assert 1e8 < found["matrix_rate"] < 1e16
-    assert found["memory_mib"]["allocated"] is None, "absent is absent, not zero"
+    assert found["memory_mib"]["allocated"] is None and found["tf32"] is None, "absent is absent, not zero"
+    assert all(point.get("allocated") is None for point in found["sweep"])
     assert set(found["by_language_ms"]) == set(fixed["tokens_by_language"]) == {"qaa", "qab"}
     assert fixed["tokens_by_language"]["qab"] - fixed["tokens_by_language"]["qaa"] == 5
     points = [timing.flops(tiny.config, n + 2) / 1e9 for r in (range(5, 21), range(10, 26)) for n in r]
@@ -75,7 +77,119 @@ def test_a_repetition_measures_everything(tiny):
     assert [v["variant"] for v in found["variants"]] == ["int8/eager", "fp32/sdpa"] and all(v["median"] > 0 for v in found["variants"])
     result = records.Timing(**fixed, precision="fp32", attention="eager", weights="random", tokenizer="its own", measured=found)
     assert list(costs.summary(result).columns) == ["", "this repetition"]
-    assert len(costs.variants_frame(result)) == 3
+    assert list(costs.variants_frame(result).setting) == ["as timed (fp32/eager)", "int8/eager", "fp32/sdpa"]
+    assert costs.sweep_memory(result).empty
+
+
+class Card:
+    """A GPU as torch counts its memory, in MiB: `use` takes some for a moment, and keeps it reserved until the cache is emptied."""
+
+    def __init__(self, monkeypatch, weights: int):
+        self.weights = self.allocated = self.reserved = weights
+        for name, function in {
+            "synchronize": lambda device=None: None,
+            "empty_cache": lambda: setattr(self, "kept", weights),
+            "reset_peak_memory_stats": lambda device: self.__dict__.update(allocated=weights, reserved=self.kept),
+            "max_memory_allocated": lambda device: self.allocated * 2**20,
+            "max_memory_reserved": lambda device: self.reserved * 2**20,
+        }.items():
+            monkeypatch.setattr(torch.cuda, name, function)
+        self.kept = weights
+
+    def use(self, amount: int) -> None:
+        self.allocated = max(self.allocated, self.weights + amount)
+        self.kept = max(self.kept, self.weights + amount)
+        self.reserved = max(self.reserved, self.kept)
+
+
+@pytest.fixture
+def card(monkeypatch, tiny):
+    """A GPU on which a batch takes a MiB a token, a variant 5,000, and a matrix product 9,000; beside it the encoder that stands on it."""
+    made = Card(monkeypatch, weights=100)
+
+    def forward(encoder, batch, output, budget=None):
+        made.use(sum(len(f["ids"][0]) for f in batch))
+        return [None] * len(batch)
+
+    def variant(name):
+        made.use(5000)
+        return on_card
+
+    on_card = SimpleNamespace(device=torch.device("cuda"), config=tiny.config, precision="fp32", variant=variant)
+    monkeypatch.setattr(timing, "forward", forward)
+    monkeypatch.setattr(timing, "matrix_rate", lambda *_: made.use(9000) or 1e12)
+    return on_card
+
+
+def test_a_gpus_peaks_are_those_of_the_scored_pass_and_of_each_point_by_itself(card):
+    timing.forward(card, features([700]), None)  # what was done before leaves a peak and a cache
+    found = timing.measure(card, {"qaa": features([8, 18]), "qab": features([28])}, SETTINGS)
+    assert found["memory_mib"]["allocated"] == found["memory_mib"]["reserved"] == 100 + 10 + 20 + 30
+    assert {(p["length"], p["batch"]): p.get("allocated") for p in found["sweep"]} == {
+        (8, 1): 108, (8, 4): 132, (16, 1): 116, (16, 4): 164, (500, None): None
+    }  # fmt: skip
+    result = records.Timing(
+        **timing.exact(card, {"qaa": features([8])}),
+        precision="fp32",
+        attention="sdpa",
+        weights="random",
+        tokenizer="its own",
+        measured=found,
+    )
+    shown = costs.sweep_memory(result)
+    assert list(shown.columns) == ["tokens", "batch of 1", "batch of 4"] and shown.to_numpy().tolist() == [[8, 108, 132], [16, 116, 164]]
+    summary = costs.summary(result).set_index("")["this repetition"]
+    assert summary["peak GPU memory of scoring all at once, allocated / reserved (MiB)"] == "160 / 160"
+    assert summary["fp32 products rounded to TF32"] == "no"
+
+
+def test_resident_memory_is_noted_after_the_scored_pass_before_anything_else(tiny, monkeypatch):
+    order = []
+    for name in ("offline", "memory", "sweep", "variants", "joules", "matrix_rate"):
+        monkeypatch.setattr(timing, name, functools.partial(lambda name, *_: order.append(name) or 1.0, name))
+    timing.measure(tiny, {"qaa": features([5])}, SETTINGS)
+    assert order[:2] == ["offline", "memory"] and order.count("memory") == 1
+
+
+def test_packing_is_a_variant_on_a_gpu_where_the_architecture_can(card, tiny):
+    assert timing.variant_names(card, ["fp32/eager"]) == ["fp32/eager", "fp32/packed"]
+    assert timing.variant_names(card, ["fp32/packed"]) == ["fp32/packed"]
+    assert timing.variant_names(tiny, ["fp32/eager"]) == ["fp32/eager"]
+    card.config = encoders.config_of("jhu-clsp/mmBERT-small")
+    assert timing.variant_names(card, []) == []
+
+
+def test_tf32_is_off_until_it_is_asked_for_and_then_recorded():
+    gpu = torch.device("cuda")
+    assert timing.tf32(gpu) is False and timing.tf32(torch.device("cpu")) is None
+    try:
+        for asked in ("high", "medium"):
+            torch.set_float32_matmul_precision(asked)
+            assert timing.tf32(gpu) is True
+        torch.set_float32_matmul_precision("highest")
+        assert timing.tf32(gpu) is False
+        torch.backends.cuda.matmul.fp32_precision = "tf32"
+        assert timing.tf32(gpu) is True
+    finally:
+        torch.backends.cuda.matmul.fp32_precision = "none"
+        torch.set_float32_matmul_precision("highest")
+    assert timing.tf32(gpu) is False
+
+
+def test_every_encoder_is_timed_in_fp32_and_padded(tiny):
+    tiny.precision = "bf16"
+    made = timing.comparable(tiny.pack(True))
+    assert (made.packed, made.precision, made.body, made.attention) == (False, "fp32", None, "eager")
+
+
+def test_the_notebook_times_padded_batches_also_where_scoring_packs(monkeypatch, tmp_path):
+    pocket = study.load("pocket")
+    few = pocket.timing.model_copy(update={"examples": 2, "lengths": [], "variants": ["fp32/packed"]})
+    monkeypatch.setattr(study, "load", lambda _: pocket.model_copy(update={"batches": "packed", "timing": few}))
+    notebook = (encoders.ROOT / "notebooks" / "4_timing.py").read_text().replace('folder: str = ""', f"folder: str = {str(tmp_path)!r}")
+    exec(compile(notebook, "4_timing.py", "exec"), {})
+    result = (tmp_path / "result.json").read_text()
+    assert '"attention":"eager"' in result.replace(" ", "") and "fp32/packed" in result
 
 
 def test_percentiles_need_enough_queries():

@@ -1,7 +1,8 @@
 import pytest
 import torch
+from transformers import get_linear_schedule_with_warmup
 
-from xtools import training
+from xtools import study, training
 from xtools.training import Stream, plan_steps, rate_at, train
 
 
@@ -85,6 +86,35 @@ def test_rate_warms_up_and_decays_to_nearly_zero(settings):
     rates = [rate_at(step, 100, settings) for step in range(100)]
     assert rates[0] < rates[5] < max(rates) == pytest.approx(settings.learning_rate)
     assert rates[-1] < 0.02 * settings.learning_rate
+
+
+@pytest.mark.parametrize(("warm", "steps"), [(500, 8200), (500, 347), (500, 500), (0, 20), (1, 1)])
+def test_rates_with_warm_up_in_steps_are_those_of_transformers(settings, warm, steps):
+    """XTREME warms up 500 steps (scripts/train_qa.sh), of TyDiQA's 347 too, whose rate then never reaches its peak."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=settings.learning_rate)
+    schedule, expected = get_linear_schedule_with_warmup(optimizer, warm, steps), []
+    for _ in range(steps):
+        expected += schedule.get_last_lr()
+        optimizer.step()
+        schedule.step()
+    told = settings.model_copy(update={"warmup_steps": warm, "warmup": 0.5, "decay": 0.1})
+    rates = [rate_at(step, steps, told) for step in range(steps)]
+    assert rates == pytest.approx(expected, abs=1e-18)
+    assert max(rates) == pytest.approx(settings.learning_rate * min(1, (steps - 1) / warm) if warm >= steps else settings.learning_rate)
+
+
+@pytest.mark.parametrize("name", ["xtreme", "xtreme_r"])
+def test_question_answering_trains_as_the_benchmark_has_it(name):
+    """scripts/train_qa.sh: 3e-5, 3 epochs of 4 x 8 examples, 384 tokens, 500 steps of warm-up, weight decay 1e-4."""
+    for task in ("xquad", "mlqa", "tydiqa"):
+        told = study.load(name).target.for_task(task)
+        assert (told.learning_rate, told.epochs, told.batch_size, told.max_length) == (3e-5, 3, 32, 384)
+        assert (told.warmup_steps, told.weight_decay) == (500, 1e-4)
+
+
+def test_no_warm_up_in_shares_is_none_in_steps(settings):
+    shares, steps = (settings.model_copy(update=u) for u in ({"warmup": 0.0, "decay": 1.0}, {"warmup_steps": 0}))
+    assert [rate_at(i, 50, shares) for i in range(50)] == [rate_at(i, 50, steps) for i in range(50)]
 
 
 @pytest.mark.parametrize("decays", [False, True])

@@ -38,10 +38,13 @@ def plan(asked: argparse.Namespace) -> int:
     from xtools.run import estimate
     from xtools.study import load, resolved
 
+    loaded = load(asked.profile)
     if asked.resolved:
-        print(resolved(load(asked.profile)), end="")
-    else:
-        estimate.show(load(asked.profile), asked.gpu)
+        print(resolved(loaded), end="")
+        return 0
+    if loaded.left_out:
+        print(loaded.left_out_told())
+    estimate.show(loaded, asked.gpu)
     return 0
 
 

@@ -35,6 +35,8 @@ XTREME_R = {
     "lareqa": "ar de el en es hi ru th tr vi zh".split(),
 }
 BENCHMARKS = {"xtreme": XTREME, "xtreme_r": XTREME_R}
+BOTH = {target: list(dict.fromkeys(XTREME.get(target, []) + XTREME_R.get(target, []))) for target in XTREME | XTREME_R}
+LANGUAGES = BENCHMARKS | {"both": BOTH}  # what a study may name: a benchmark's languages of each target, or those of either
 GROUPS = {
     "xtreme": {
         "sentence pairs": ["xnli", "pawsx"],
@@ -49,6 +51,24 @@ GROUPS = {
         "retrieval": ["tatoeba", "mewslix", "lareqa"],
     },
 }
+
+
+def languages_in(name: str, study) -> dict[str, list[str]]:
+    """Per target of a study that a benchmark has: the benchmark's own languages where the study has them all, else the study's."""
+    own = BENCHMARKS[name]
+    scored = {target: study.languages_of(target) for target in study.targets if target in own}
+    return {target: own[target] if set(own[target]) <= set(there) else there for target, there in scored.items()}
+
+
+def group(name: str) -> list[str]:
+    """The targets that any of the benchmarks has in its group of that name.
+
+    Raises KeyError where none has such a group.
+    """
+    members = [target for groups in GROUPS.values() for target in groups.get(name, [])]
+    if not members:
+        raise KeyError(name)
+    return list(dict.fromkeys(members))
 
 
 def task_score(by_language: dict[str, float], languages: list[str]) -> float | None:

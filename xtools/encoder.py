@@ -4,7 +4,7 @@ import contextlib
 import copy
 import warnings
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 import torch
@@ -42,7 +42,8 @@ FROM_PADDING = ("xlm-roberta", "roberta", "camembert", "altclip_text_model")  # 
 class Encoder:
     """A masked language model of transformers or the text tower of a multimodal one, its tokenizer, and how to run it.
 
-    `model.base_model` is the encoder proper; a language-model head stays attached so that masked-LM training can go on.
+    `model.base_model` is the encoder proper; a language-model head that its checkpoint has stays attached, so that masked-LM training can
+    go on.
     """
 
     model: torch.nn.Module
@@ -61,7 +62,7 @@ class Encoder:
 
     @property
     def predicts_words(self) -> bool:
-        """Whether there is a language-model head; text towers of multimodal models have none."""
+        """Whether there is a language-model head; text towers of multimodal models and encoders published without one have none."""
         return self.model.get_output_embeddings() is not None
 
     def autocast(self):
@@ -142,12 +143,28 @@ class Encoder:
         return {name: moved(value, self.device) for name, value in given.items()}
 
     def _described(self, ids: torch.Tensor) -> dict:
-        """Ids, the mask of what is not padding, and segments. BERT's second one starts after the first separator; XLM-R has one only."""
+        """Ids, the mask of what is not padding, and segments where the architecture tells them apart."""
         given = {"input_ids": ids, "attention_mask": ids != self.tokenizer.pad_token_id}
         if getattr(self.config, "type_vocab_size", 0) > 1:
-            separators = ids == self.tokenizer.sep_token_id
-            given["token_type_ids"] = (separators.cumsum(1) - separators.long()).clamp(max=1) * given["attention_mask"]
+            given["token_type_ids"] = self._segments(ids) * given["attention_mask"]
         return given
+
+    def _segments(self, ids: torch.Tensor) -> torch.Tensor:
+        """The segment of each token [sequences, tokens] as the tokenizer gives it, 1 for the second text of a pair; 0 for all where it gives
+        none (Multilingual MiniLM: BERT's architecture, XLM-R's tokenizer): the other rows of its table were never trained."""
+        if self._separators_of_first is None:
+            return torch.zeros_like(ids)
+        separators = (ids == self.tokenizer.sep_token_id).long()
+        return (separators.cumsum(1) - separators >= self._separators_of_first).long()
+
+    @cached_property
+    def _separators_of_first(self) -> int | None:
+        """After how many separators a pair's second segment starts, BERT's after one; None where the tokenizer makes no segments."""
+        if "token_type_ids" not in self.tokenizer.model_input_names:
+            return None
+        pair = self.tokenizer("a", "b")
+        first = [token for token, segment in zip(pair["input_ids"], pair["token_type_ids"], strict=True) if segment == 0]
+        return first.count(self.tokenizer.sep_token_id) if len(first) < len(pair["input_ids"]) else None
 
 
 def choose_precision(asked: str, device: torch.device, width: int) -> str:
@@ -316,14 +333,32 @@ def check_length(encoder: Encoder, max_length: int, task: str) -> None:
 
 
 def _load_model(where: str, revision: str | None):
-    """A masked language model; of a multimodal checkpoint the text tower."""
-    options = dict(use_safetensors=True, dtype=torch.float32, attn_implementation=choose_attention(choose_device("auto")))
+    """A masked language model; the encoder proper where the checkpoint lacks any of the head's weights; of a multimodal one the text tower.
+
+    Raises Problem when weights of the encoder itself are not there: they would be random.
+    """
     config = AutoConfig.from_pretrained(where, revision=revision)
-    if config.model_type in TOWERS:
-        return TOWERS[config.model_type].from_pretrained(where, revision=revision, **options)
-    if hasattr(config, "text_config"):  # loaded whole: a tower's own class finds none of its weights in it and only warns
-        return AutoModel.from_pretrained(where, revision=revision, **options).text_model
-    return AutoModelForMaskedLM.from_pretrained(where, revision=revision, **options)
+    whole = hasattr(config, "text_config")  # loaded whole: a tower's own class finds none of its weights in it
+    kind = TOWERS.get(config.model_type, AutoModel if whole else AutoModelForMaskedLM)
+    model, missing = _weights(kind, where, revision)
+    proper = model.text_model if whole else model.base_model
+    own = set(map(id, proper.parameters()))
+    if lacking := [name for name, weight in model.named_parameters() if name in missing and id(weight) in own]:
+        raise Problem(f"backbone {where}: its checkpoint lacks {len(lacking)} of its weights ({lacking[0]}); is it the whole encoder?")
+    return proper if whole or (missing and kind is AutoModelForMaskedLM) else model
+
+
+def _weights(kind, where: str, revision: str | None) -> tuple[torch.nn.Module, set[str]]:
+    """A model of a class, and the names of its weights that the checkpoint lacks, for the caller to judge: transformers' own page on them,
+    and on weights that the class has no use for (a pooler, another head), is not printed."""
+    options = dict(use_safetensors=True, dtype=torch.float32, attn_implementation=choose_attention(choose_device("auto")))
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        model, found = kind.from_pretrained(where, revision=revision, output_loading_info=True, **options)
+    finally:
+        logging.set_verbosity(level)
+    return model, set(found["missing_keys"])
 
 
 def load(where: str, revision: str | None = None, tokenizer: str | None = None) -> Encoder:

@@ -2,8 +2,9 @@
 needs."""
 
 import hashlib
+import itertools
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 
@@ -60,7 +61,7 @@ def _reader(column: pa.Array) -> Callable:
     return lambda i: numbers[ends[i] : ends[i + 1]]
 
 
-def load(identity: str, rows: Callable[[], list[dict]], tokenizer, task: Task, max_length: int) -> Features:
+def load(identity: str, rows: Callable[[], Iterable[dict]], tokenizer, task: Task, max_length: int) -> Features:
     """The features of some rows, from disk, or, the first time, encoded and written there.
 
     `identity` tells the rows from any others (`sources.identity`, or `content` of rows that are at hand), and `rows` makes them.
@@ -84,9 +85,12 @@ def code(name: str) -> str:
     return versions.code("", entries, [(form, "COLUMNS"), (form, "encode"), ("xtools.sources", "rows"), ("xtools.features", "write")])
 
 
-def content(rows: list[dict]) -> str:
-    """The identity of rows that are at hand."""
-    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+def content(rows: Iterable[dict]) -> str:
+    """The identity of rows that are at hand, or come one by one."""
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(json.dumps(row).encode() + b"\n")
+    return digest.hexdigest()
 
 
 @lru_cache(maxsize=4)
@@ -97,14 +101,15 @@ def of_tokenizer(tokenizer) -> str:
     return versions.digest(type(tokenizer).__name__, tokenizer.truncation_side, json.dumps(kept))
 
 
-def write(path: Path, rows: list[dict], tokenizer, task: Task, max_length: int) -> None:
-    """Encode rows into a file; of cells that write the same one, the last one's stays."""
-    form, blocks = tasks.format_of(task), []
-    schema = pa.schema([(name, STORED[kind]) for name, kind in form.COLUMNS.items()], {"rows": str(len(rows))})
-    for start in range(0, len(rows), BLOCK):
-        block = form.encode(rows[start : start + BLOCK], tokenizer, task, max_length)
+def write(path: Path, rows: Iterable[dict], tokenizer, task: Task, max_length: int) -> None:
+    """Encode rows, of which no more than a block are held at once, into a file; of cells that write the same one, the last one's stays."""
+    form, blocks, coming, start = tasks.format_of(task), [], iter(rows), 0
+    schema = pa.schema([(name, STORED[kind]) for name, kind in form.COLUMNS.items()])
+    while some := list(itertools.islice(coming, BLOCK)):
+        block = form.encode(some, tokenizer, task, max_length)
         blocks.append(pa.Table.from_pylist([feature | {"row": feature["row"] + start} for feature in block], schema))
-    table = pa.concat_tables(blocks).combine_chunks()
+        start += len(some)
+    table = pa.concat_tables(blocks).combine_chunks().replace_schema_metadata({"rows": str(start)})
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole(path) as partial, pa.OSFile(str(partial), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
         writer.write_table(table, max_chunksize=max(1, len(table)))

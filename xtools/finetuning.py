@@ -1,6 +1,7 @@
 """Fine-tuning an encoder on one task or several: what the intermediate phase and the target phase share."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 
 import pandas as pd
 import torch
@@ -41,51 +42,99 @@ def fine_tune(
 ) -> tuple[dict, dict]:
     """Train the encoder in place on {name: (task, features)}; returns the heads and the learning curve.
 
-    Each task has a new head unless `heads` holds one. Streams of `beside`, masked-LM ones, are mixed in.
+    Each task has a new head unless `heads` holds one, or shares one with others (`sharing`). Streams of `beside`, masked-LM ones, are
+    mixed in.
     """
     torch.manual_seed(seed)
-    heads = torch.nn.ModuleDict(heads or {name: new_head(encoder, task) for name, (task, _) in data.items()})
-    streams = [task_stream(encoder, heads[name], task, features) for name, (task, features) in data.items()]
+    owner = sharing({name: task for name, (task, _) in data.items()})
+    own = torch.nn.ModuleDict(heads or {name: new_head(encoder, task) for name, (task, _) in data.items() if owner[name] == name})
+    each = {name: own[owner[name]] for name in data}
+    streams = [task_stream(encoder, each[name], task, features) for name, (task, features) in data.items()]
     trained = encoder.model if beside else encoder.model.base_model  # without masked-LM, its head stays as it is
-    modules = torch.nn.ModuleDict({"encoder": trained, "heads": heads})
-    return dict(heads.items()), train(modules, [*streams, *beside], settings, seed, checkpoint)
+    modules = torch.nn.ModuleDict({"encoder": trained, "heads": own})
+    return each, train(modules, [*streams, *beside], settings, seed, checkpoint)
 
 
-def training_features(encoder: Encoder, study: Study, task: Task, n: int | None, max_length: int):
-    """The features of a task's first `n` training rows (None: all) in the source language (`xtools.features.Features`).
+def sharing(together: dict[str, Task]) -> dict[str, str]:
+    """Whose head each of some tasks trains: its own, or that of the first one with the same `head`, format and labels."""
+    first: dict[tuple, str] = {}
+    return {name: first.setdefault((task.head, task.format, task.labels), name) if task.head else name for name, task in together.items()}
+
+
+def training_features(encoder: Encoder, study: Study, task: Task, n: int | None, max_length: int, seed: int):
+    """The features of `n` of a task's training rows (None: all) in the source language, drawn by the seed (`xtools.features.Features`).
 
     Raises Problem when the encoder cannot read as many tokens.
     """
     from xtools import features  # `make bench` needs neither it nor what it imports
 
     check_length(encoder, max_length, task.name)
-    wanted = (study.data, task, "train", study.source_language, n)
+    wanted = (study.data, task, "train", study.source_language, n, seed)
     return features.load(sources.identity(*wanted), lambda: sources.rows(*wanted), encoder.tokenizer, task, max_length)
 
 
-def recipe_data(encoder: Encoder, study: Study, recipe: str) -> dict:
-    """The training features of a recipe's intermediate tasks, as {name: (task, features)}."""
-    data, parsed, width = {}, Recipe.parse(recipe), settings(study, recipe).max_length
-    for name in study.tasks_of(recipe):
-        task, n = sources.complete(study.data, tasks.get(name)), parsed.examples or study.intermediate.for_task(name).examples
-        if parsed.translated:
-            data[name] = task, scoring.encoded(encoder, task, translated(study, task, n), width)
-        else:
-            data[name] = task, training_features(encoder, study, task, n, width)
+def recipe_data(encoder: Encoder, study: Study, recipe: str, seed: int) -> dict:
+    """The training features of a recipe's intermediate tasks, as {name: (task, features)}, each at its task's own length; of `@N` and
+    `examples` those that the seed draws, of a translated recipe the first."""
+    data, parsed = {}, Recipe.parse(recipe)
+    for drawn in trained_tasks(study, recipe):
+        own, task = study.intermediate.for_task(drawn.name), sources.complete(study.data, drawn)
+        wanted = (encoder, study, task, parsed.examples or own.examples, own.max_length)
+        data[task.name] = task, translated_features(*wanted) if parsed.translated else training_features(*wanted, seed)
     return data
 
 
-def translated(study: Study, task: Task, n: int | None) -> list[dict]:
-    """`n` training rows with an equal share of each language: row i is the source language's, or its machine translation into another."""
-    rows = sources.rows(study.data, task, "train", study.source_language, n)
-    others = [language for language in study.all_languages() if language != study.source_language]
-    choices = [rows] + [sources.translated(study.data, task, language, len(rows)) for language in others]
-    shortest = min(map(len, choices))
-    return [choices[i % len(choices)][i] for i in range(shortest)]
+def trained_tasks(study: Study, recipe: str) -> list[Task]:
+    """A recipe's intermediate tasks, each as it is trained beside the others (`Task.beside`)."""
+    together = [tasks.get(name) for name in study.tasks_of(recipe)]
+    return [task.beside(together) for task in together]
+
+
+def translated_features(encoder: Encoder, study: Study, task: Task, n: int | None, max_length: int):
+    """The features of a task's translated training rows (`translated`), which are made once to know them and once to encode them.
+
+    Raises Problem when the encoder cannot read as many tokens.
+    """
+    from xtools import features
+
+    check_length(encoder, max_length, task.name)
+    identity = features.content(translated(study, task, n))
+    return features.load(identity, lambda: translated(study, task, n), encoder.tokenizer, task, max_length)
+
+
+def translated(study: Study, task: Task, n: int | None) -> Iterator[dict]:
+    """`n` training rows with an equal share of each language, one at a time: row i is the source language's, or its machine translation
+    into another; of each language no other row is read. They end with the shortest set.
+
+    Raises Problem where there is a translation into no language of the study.
+    """
+    names = training_languages(study, task)
+    streams = [sources.every(study.data, task, names[0], n, 0, len(names))]
+    streams += [sources.translated(study.data, task, language, n, i, len(names)) for i, language in enumerate(names[1:], 1)]
+    for stream in itertools.cycle(streams):
+        row = next(stream, None)
+        if row is None:
+            return
+        yield row
+
+
+def training_languages(study: Study, task: Task) -> list[str]:
+    """The languages of a task's translated training rows: the source's, and those of the study's that there is a translation into; where
+    there is none, the first of them, so that reading it tells of that."""
+    others = study.all_languages()[1:]
+    return [study.source_language, *(sources.translations(study.data, task, others) or others[:1])]
+
+
+def languages(study: Study, recipe: str) -> dict[str, list[str]]:
+    """The languages of a recipe's training rows, per task."""
+    named = {name: tasks.get(name) for name in study.tasks_of(recipe)}
+    if not Recipe.parse(recipe).translated:
+        return {name: [study.source_language] for name in named}
+    return {name: training_languages(study, task) for name, task in named.items()}
 
 
 def first_rows(study: Study, data: dict) -> dict[str, list[dict]]:
-    """The first training row of each task, for people to read."""
+    """The first row of each task's training set, for people to read."""
     return {name: sources.rows(study.data, task, "train", study.source_language, 1) for name, (task, _) in data.items()}
 
 
@@ -130,13 +179,14 @@ def score_frame(scores: dict[str, dict]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def result(study: Study, data: dict, scores: dict[str, dict], curve: dict, encoder: Encoder) -> records.Intermediate:
+def result(study: Study, recipe: str, data: dict, scores: dict[str, dict], curve: dict, encoder: Encoder) -> records.Intermediate:
     """What an intermediate cell's record keeps."""
     counts = [entry for _, (task, _) in data.items() for entry in sources.counts(study.data, task, [])] if study.subset else []
     return records.Intermediate(
         dev={name: records.Score.of(score) for name, score in scores.items()},
         curve=records.Curve(**curve),
         examples={name: features.rows for name, (_, features) in data.items()},
+        languages=languages(study, recipe),
         precision=encoder.precision,
         attention=encoder.attention,
         subset=[records.Subset(**entry) for entry in counts],

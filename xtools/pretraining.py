@@ -64,7 +64,8 @@ def masked_lm_stream(encoder: Encoder, documents: list[list[int]], share: float)
     Raises Problem for an encoder without a language-model head.
     """
     if not encoder.predicts_words:
-        raise Problem(f"+mlm: {encoder.config.model_type} has no language-model head to go on with; take its +mlm recipes out of the study")
+        who = f"{encoder.config.name_or_path} ({encoder.config.model_type})" if encoder.config.name_or_path else encoder.config.model_type
+        raise Problem(f"+mlm: {who} has no language-model head to go on with; take its +mlm recipes out of the study")
 
     def loss(indices: list[int]) -> torch.Tensor:
         ids = pad([documents[i] for i in indices], encoder.tokenizer.pad_token_id)

@@ -19,7 +19,7 @@ from xtools.disk import whole
 from xtools.problems import Problem
 from xtools.study import Cell, Study
 
-SCHEMA = 1  # counts the forms that records have had; one of another form is refused
+SCHEMA = 2  # counts the forms that records have had; one of another form is refused
 NOTEBOOKS = {
     "backbone": "1_backbone",
     "intermediate": "2_intermediate",
@@ -93,11 +93,12 @@ class Backbone(Stored):
 
 
 class Intermediate(Stored):
-    """Phase 2: development scores and training examples per task, the learning curve, and how the encoder ran."""
+    """Phase 2: development scores, training examples and their languages per task, the learning curve, and how the encoder ran."""
 
     dev: dict[str, Score]
     curve: Curve
     examples: dict[str, int]
+    languages: dict[str, list[str]]
     precision: str
     attention: str
     subset: list[Subset]
@@ -128,12 +129,13 @@ class Latency(Stored):
 
 
 class Point(Stored):
-    """Milliseconds of a batch of one length (tokens); or the reason why there is none."""
+    """Milliseconds of a batch of one length (tokens) and the GPU's own peak of it (MiB allocated); or the reason why there is none."""
 
     length: int
     batch: int | None
     ms: float | None = None
     calls: int | None = None
+    allocated: float | None = None
     hole: str | None = None
 
 
@@ -147,7 +149,7 @@ class Variant(Stored):
 
 
 class Memory(Stored):
-    """Peaks in MiB: of a GPU's memory, and of the process."""
+    """MiB: a GPU's peaks during the scored pass alone, and the process's peak until its end, loading included."""
 
     allocated: float | None
     reserved: float | None
@@ -168,6 +170,7 @@ class Measured(Stored):
     repeated_over_distinct: float
     threads: int
     flags: list[str]
+    tf32: bool | None = None  # whether a GPU's fp32 products were rounded to TF32; None on a CPU
 
 
 class Timing(Stored):
@@ -378,17 +381,20 @@ def commit() -> str:
 # ---------------------------------------------------------------- tidy table
 
 
-def table(study: Study) -> pd.DataFrame:
+def table(study: Study, every: bool = False) -> pd.DataFrame:
     """One row per target cell and language: backbone, recipe, target, seed, metric, split, language, score and n.
 
-    `score` is the task's main metric in percent. Rows of split `dev` hold the source language's development score.
+    `score` is the task's main metric in percent; with `every`, each metric that the record holds has a row of its own. Rows of split `dev`
+    hold the source language's development score.
     """
     rows = []
     for cell, record in of_phase(study, "target"):
         result = record.result
-        common = {"backbone": cell.backbone, "recipe": cell.recipe, "target": cell.target, "seed": cell.seed, "metric": result.metric}
+        common = {"backbone": cell.backbone, "recipe": cell.recipe, "target": cell.target, "seed": cell.seed}
         scores = [("test", language, score) for language, score in result.scores.items()]
         scores += [("dev", study.source_language, result.dev)] if result.dev else []
-        rows += [common | {"split": split, "language": lang, "score": s.metrics[result.metric], "n": s.n} for split, lang, s in scores]
+        for split, lang, s in scores:
+            chosen = s.metrics if every else {result.metric: s.metrics[result.metric]}
+            rows += [common | {"metric": m, "split": split, "language": lang, "score": value, "n": s.n} for m, value in chosen.items()]
     columns = ["backbone", "recipe", "target", "seed", "metric", "split", "language", "score", "n"]
     return pd.DataFrame(rows, columns=columns)

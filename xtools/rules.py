@@ -51,6 +51,11 @@ def exceptions_set_what_training_has(study) -> None:
             phase.for_task(name)  # pydantic looks at the values
 
 
+def each_task_of_all_has_its_own_length(study) -> None:
+    if study.intermediate and "max_length" in study.intermediate.tasks.get("all", {}):
+        raise ValueError("intermediate.tasks.all.max_length: each of its tasks is trained at its own; set theirs")
+
+
 def intermediate_recipes_have_their_phase(study) -> None:
     if set(study.recipes) - {"none"} and not study.intermediate:
         raise ValueError("intermediate: missing, and recipes name intermediate tasks")
@@ -117,6 +122,7 @@ RULES = (
     exceptions_name_tasks_of_their_phase,
     nothing_stands_twice,
     exceptions_set_what_training_has,
+    each_task_of_all_has_its_own_length,
     intermediate_recipes_have_their_phase,
     masked_lm_recipes_have_documents,
     new_backbones_are_pretrained,

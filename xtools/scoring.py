@@ -9,7 +9,8 @@ from xtools.batching import collate, length, scoring_order
 from xtools.encoder import Encoder, check_length, pool
 from xtools.tasks import Task, format_of
 
-ENCODED = 50_000
+ENCODED = 50_000  # rows that are encoded at a time
+HELD = 2**30  # bytes of sentence vectors that are kept in fp32, and of all layers where they are swept
 TOKENS = {"cpu": 1024, "cuda": 65_536}  # of a scoring batch, padding included: what a core's cache holds, what fills a GPU
 
 
@@ -58,17 +59,34 @@ def evaluate(encoder: Encoder, head: torch.nn.Module, task: Task, rows: list[dic
     return format_of(task).score(predictions, rows, task, language) | {"n": len(rows), "cut": cut}, predictions
 
 
-@torch.inference_mode()
+def are_few(rows: int, layers: int, hidden: int) -> bool:
+    """Whether sentence vectors of some layers take `HELD` bytes at most in fp32."""
+    return 4 * rows * layers * hidden <= HELD
+
+
 def embed(encoder: Encoder, task: Task, rows: list[dict], layers: list[int], pooling: str, max_length: int) -> np.ndarray:
-    """Sentence vectors [layers, rows, hidden] of the rows' text, `ENCODED` rows at a time: a million candidates do not fit as tokens."""
+    """Sentence vectors [layers, rows, hidden] of the rows' text: as pooled, in fp32, where they are few; else of length 1 and in fp16, and
+    each text is run once. Rounding so moves a cosine by under 0.001."""
+    texts = [row["text"] for row in rows]
+    if are_few(len(rows), len(layers), encoder.config.hidden_size):
+        return _embed(encoder, task, texts, layers, pooling, max_length, np.float32)
+    place = {text: i for i, text in enumerate(dict.fromkeys(texts))}
+    vectors = _embed(encoder, task, [*place], layers, pooling, max_length, np.float16)
+    return vectors if len(place) == len(texts) else vectors[:, [place[text] for text in texts]]
+
+
+@torch.inference_mode()
+def _embed(encoder: Encoder, task: Task, texts: list[str], layers: list[int], pooling: str, max_length: int, kind: type) -> np.ndarray:
+    """As `embed`, in one kind of number, `ENCODED` texts at a time: a million candidates do not fit as tokens."""
     encoder = encoder.exact()
-    vectors = np.empty((len(layers), len(rows), encoder.config.hidden_size), dtype=np.float32)
-    for start in range(0, len(rows), ENCODED):
-        chunk = [{"text": row["text"]} for row in rows[start : start + ENCODED]]
-        features = encoded(encoder, task, chunk, max_length)
+    vectors = np.empty((len(layers), len(texts), encoder.config.hidden_size), kind)
+    for start in range(0, len(texts), ENCODED):
+        features = encoded(encoder, task, [{"text": text} for text in texts[start : start + ENCODED]], max_length)
         for indices, batch in batches(encoder, features):
             for layer, hidden in enumerate(encoder.hidden_layers(batch["ids"], layers)):
                 pooled = pool(hidden, batch["ids"], encoder.tokenizer.pad_token_id, pooling)
+                if kind == np.float16:
+                    pooled = torch.nn.functional.normalize(pooled, dim=1)
                 vectors[layer, [start + i for i in indices]] = pooled.cpu().numpy()
     return vectors
 

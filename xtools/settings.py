@@ -41,8 +41,9 @@ class Strict(BaseModel):
 class Recipe:
     """What happens between pretraining and the target: `<task>[-mt][+mlm][@N]`, where the task may be `all`, or `none`.
 
-    `-mt` trains on rows machine-translated into all languages, in equal shares; `+mlm` goes on with multilingual masked-LM on the side;
-    `@N` takes the first N examples of each task.
+    `-mt` trains on rows machine-translated into the study's languages, as far as there are translations, in equal shares; `+mlm` goes on with
+    multilingual masked-LM on the side; `@N` takes N examples of each task, drawn by the seed, the fewer among the more (with `-mt` the first
+    N). `all` draws rows that two of its tasks share once, and trains each task at its own length.
     """
 
     task: str
@@ -83,15 +84,19 @@ def variant_name(text: str) -> str:
 
 
 class Training(Strict):
-    """How one training run goes. Batch size counts examples; warm-up and decay are shares of all steps."""
+    """How one training run goes. Batch size counts examples; warm-up and decay are shares of all steps.
+
+    `warmup_steps` takes the place of both: so many steps of warm-up, however long the run, then decay to its end (`training.rate_at`).
+    """
 
     learning_rate: Annotated[float, Field(gt=0, le=1)]
     epochs: Positive
     batch_size: Positive
     max_length: Annotated[int, Field(ge=16)]  # tokens
-    examples: Positive | None = None  # the first so many training examples; None: all
+    examples: Positive | None = None  # so many training examples, drawn by the seed; None: all
     cap: Positive | None = None  # most examples per task and epoch in multi-task training
     warmup: Share = 0.1  # Phang et al. 2020 as recalled; jiant's default
+    warmup_steps: Annotated[int, Field(ge=0)] | None = None
     decay: Share = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     decay_embeddings: bool = False  # true: as the papers' code does; words of languages that are not trained on then shrink
@@ -160,7 +165,7 @@ class Evaluation(Strict):
 
 class Retrieval(Strict):
     """Sentence vectors of an encoder not trained for retrieval: the layer (1 is the first; None: 7/12 of the depth, rounded) and the
-    pooling of its hidden states; with `sweep`, the score of every layer is recorded beside."""
+    pooling of its hidden states; with `sweep`, the score of every layer is recorded beside where the vectors of all are few (scoring.py)."""
 
     layer: Positive | None = None
     pooling: Literal["mean", "first"] = "mean"

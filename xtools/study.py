@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from xtools import ROOT, rules, tasks
-from xtools.benchmark import BENCHMARKS
+from xtools.benchmark import LANGUAGES
 from xtools.problems import Problem, nearest
 from xtools.settings import Backbone, Dumper, Evaluation, Loader, Phase, Pretraining, Recipe, Retrieval, Share, Strict, Timing
 from xtools.sources import Source
@@ -20,14 +20,17 @@ class Study(Strict):
     """All parameters of a study; `source` is microworld, hub, or a folder in the Hub's layout ($VARIABLES are filled in).
 
     `subset` allows data with other row counts than the published ones, which the report then names. `ccg` and `translations` are folders
-    of data that no hub serves (see xtools/sources); `translation_noise` is the word-error rate of translations in the microworld.
+    of data that no hub serves (see xtools/sources); `translation_noise` is the word-error rate of translations in the microworld. Recipes
+    that need a licensed set which `ccg` does not name are no part of the study (`left_out`), and `all` is over the other tasks.
     """
+
+    _left_out: dict[str, int] = PrivateAttr(default_factory=dict)  # recipes of the file, and where among its recipes they stand
 
     name: str
     title: str
     source: str
     source_language: str
-    languages: Literal["xtreme", "xtreme_r"] | list[str] | dict[str, list[str]]  # of a benchmark, for all targets, or per target
+    languages: Literal["xtreme", "xtreme_r", "both"] | list[str] | dict[str, list[str]]  # of benchmarks, for all targets, or per target
     backbones: dict[str, Backbone] = Field(min_length=1)
     seeds: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
     recipes: list[str] = Field(min_length=1)
@@ -54,6 +57,19 @@ class Study(Strict):
         return self
 
     @property
+    def left_out(self) -> list[str]:
+        """The recipes of the study's file that its data is not there for."""
+        return list(self._left_out)
+
+    def left_out_told(self) -> str:
+        """In one line, which recipes are left out and why, and what `all` is over; empty where none is."""
+        if not self._left_out:
+            return ""
+        why = f"{self.ccg} is not set" if self.ccg else "names no folder"
+        every = f"; all is over the other {len(self.tasks_of('all'))}: {', '.join(self.tasks_of('all'))}" if "all" in self.recipes else ""
+        return f"ccg: {why}, so left out: {', '.join(self._left_out)}{every}"
+
+    @property
     def folder(self) -> Path:
         return ROOT / "runs" / self.name
 
@@ -70,7 +86,7 @@ class Study(Strict):
     def languages_of(self, target: str) -> list[str]:
         """The languages in which a target is scored; the source language is among them only where the target has it."""
         if isinstance(self.languages, str):
-            return BENCHMARKS[self.languages].get(target, [])
+            return LANGUAGES[self.languages].get(target, [])
         return self.languages.get(target, []) if isinstance(self.languages, dict) else self.languages
 
     @cached_property
@@ -213,12 +229,34 @@ def load(profile: str, folder: Path = ROOT / "params") -> Study:
         expand(study.source)
     except Problem as error:
         raise Problem(f"{home('source')}: {error}") from error
-    return study
+    return _with_its_data(study)
+
+
+def _with_its_data(study: Study) -> Study:
+    """The study without the recipes whose licensed set `ccg` does not name: no folder, or an unset variable. One that it names is needed,
+    be it there or not, and the microworld has every task."""
+    if study.source == "microworld" or is_named(study.ccg):
+        return study
+    used = {recipe: Recipe.parse(recipe).task for recipe in study.recipes}
+    there = {task for task in used.values() if task in ("none", "all") or not any(part.licensed for part in tasks.get(task).all_parts())}
+    there -= {"all"} if there <= {"none", "all"} else set()  # nothing is left for it to be over
+    left_out = {recipe: place for place, (recipe, task) in enumerate(used.items()) if task not in there}
+    without = study.model_copy(update={"recipes": [recipe for recipe in used if recipe not in left_out]})
+    without._left_out = left_out
+    return without
+
+
+def is_named(folder: str | None) -> bool:
+    """Whether a folder's name says anything, $VARIABLES filled in."""
+    filled = _filled(folder)
+    return bool(filled) and "$" not in str(filled)
 
 
 def resolved(study: Study) -> str:
     """The study with all defaults filled in, as YAML that loads again to an equal study; its name is not in it, being its file's."""
     values = study.model_dump(exclude={"name"})
+    for recipe, place in study._left_out.items():
+        values["recipes"].insert(place, recipe)
     return yaml.dump(values, Dumper=Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None, width=140)
 
 

@@ -40,7 +40,7 @@ def prepare(encoder: Encoder, study: Study, target: str, seed: int, checkpoint: 
     heads, curve, n = None, None, 0
     for name in study.stages(target):
         stage, phase = tasks.get(name), study.target.for_task(name)
-        features = finetuning.training_features(encoder, study, stage, phase.examples, phase.max_length)
+        features = finetuning.training_features(encoder, study, stage, phase.examples, phase.max_length, seed)
         path = checkpoint and checkpoint.with_stem(f"{checkpoint.stem}-{name}")
         heads, curve = finetuning.fine_tune(encoder, {target: (stage, features)}, phase, seed, path, heads)
         n = features.rows
@@ -67,23 +67,42 @@ def score(model: Model, study: Study, backbone: str) -> tuple[dict, dict, dict]:
 
 
 def _retrieval_scores(model: Model, study: Study, settings: Retrieval) -> tuple[dict, dict, dict]:
-    """As `score`. A dual encoder's vectors are its last layer's first tokens; a plain encoder's are what the settings say."""
+    """As `score`. A dual encoder's vectors are its last layer's first tokens; a plain encoder's are what the settings say.
+
+    Of a language's queries and candidates the vectors are in memory together, and of no other language's.
+    """
     depth = model.encoder.config.num_hidden_layers
     layer, pooling = (depth, "first") if model.head else (settings.layer or scoring.retrieval_layer(model.encoder), settings.pooling)
-    layers = [*range(1, depth + 1)] if settings.sweep and not model.head else [layer]
     queries, candidates = sources.retrieval(study.data, model.task, test_languages(study, model.task), study.evaluation.test)
-    form, scores, predictions, rows, pool, indexed = format_of(model.task), {}, {}, {}, None, None
+    most = max(len(asked) + len(candidates[language]) for language, asked in queries.items())
+    layers = (_layers(model, most) if settings.sweep and not model.head else []) or [layer]
+
+    def vectors(rows: list[dict]):
+        return scoring.embed(model.encoder, model.task, rows, layers, pooling, model.settings.max_length)
+
+    scores, predictions, rows, pool, indexed = {}, {}, {}, None, None
     for language, asked in queries.items():
-        q = scoring.embed(model.encoder, model.task, asked, layers, pooling, model.settings.max_length)
         if candidates[language] is not pool:  # one pool serves all languages
-            pool = candidates[language]
-            indexed = scoring.embed(model.encoder, model.task, pool, layers, pooling, model.settings.max_length)
-        searched = {n: form.retrieve(model.task, asked, pool, q[i], indexed[i], language) for i, n in enumerate(layers)}
+            pool, indexed = candidates[language], None
+            indexed = vectors(pool)
+        searched = _search(model, asked, pool, vectors(asked), indexed, layers, language)
         best = searched[layer]
-        swept = {"layers": {n: s.scores[model.task.metric] for n, s in searched.items()}} if len(layers) > 1 else {}
+        swept = {"layers": {n: s.scores[model.task.metric] for n, s in searched.items()}} if len(searched) > 1 else {}
         scores[language], predictions[language] = best.scores | {"layer": layer} | swept, best.predictions
         rows[language] = _with_texts(best, pool)
     return scores, predictions, rows
+
+
+def _layers(model: Model, rows: int) -> list[int]:
+    """Every layer, where the vectors of all of them are few; else none is swept (BUCC, whose corpora hold up to a million sentences)."""
+    every = [*range(1, model.encoder.config.num_hidden_layers + 1)]
+    return every if scoring.are_few(rows, len(every), model.encoder.config.hidden_size) else []
+
+
+def _search(model: Model, asked: list[dict], pool: list[dict], q, c, layers: list[int], language: str) -> dict[int, Searched]:
+    """What each layer's search gives, by the vectors [layers, rows, hidden] of queries and candidates."""
+    form, device = format_of(model.task), model.encoder.device
+    return {n: form.retrieve(model.task, asked, pool, q[i], c[i], language, device) for i, n in enumerate(layers)}
 
 
 def _with_texts(searched: Searched, pool: list[dict]) -> list[dict]:
@@ -94,10 +113,12 @@ def _with_texts(searched: Searched, pool: list[dict]) -> list[dict]:
 
 
 def development_score(model: Model, study: Study) -> dict | None:
-    """Scores on the source language's development set; None for a target that has none."""
+    """Scores on the source language's development set; None for a target that has none, or of which a subset has test rows alone."""
     if "dev" not in model.task.hub or model.head is None:
         return None
     rows = finetuning.development_rows(study, model.task)
+    if not rows:
+        return None
     return scoring.evaluate(model.encoder, model.head, model.task, rows, model.settings.max_length, study.source_language)[0]
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import psutil
 import torch
 
+from xtools import packing
 from xtools.batching import length
 from xtools.encoder import Encoder, longest
 from xtools.scoring import forward
@@ -45,6 +46,18 @@ def flops(config, tokens: int) -> int:
         layer += 8 * k * h * h + 8 * n * k * h
     once = 2 * n * config.input_embedding_size * h if config.model_type == "rembert" else 0
     return config.num_hidden_layers * layer + once
+
+
+def comparable(encoder: Encoder) -> Encoder:
+    """The same weights as every architecture can run, so that times compare: fp32, uncompiled, batches padded. The rest are variants."""
+    return encoder.exact().pack(False)
+
+
+def tf32(device: torch.device) -> bool | None:
+    """Whether a GPU rounds fp32 products to TF32, which torch does only when told to; None on a CPU, which does not know it."""
+    if device.type != "cuda":
+        return None
+    return torch.backends.cuda.matmul.fp32_precision == "tf32"  # whichever of torch's ways it was told by; others raise on a mix
 
 
 def synchronize(device: torch.device) -> None:
@@ -103,6 +116,12 @@ def offline(encoder: Encoder, features: list[dict], seconds: float = 0.0) -> flo
     return done / (time.perf_counter() - start)
 
 
+def scored(encoder: Encoder, features: list[dict], seconds: float) -> dict:
+    """Throughput of the offline scenario, and the memory (MiB) of this pass by itself."""
+    fresh_peaks(encoder.device)
+    return {"throughput": offline(encoder, features, seconds), "memory_mib": memory(encoder.device)}
+
+
 def percentiles(seconds: np.ndarray) -> dict:
     """Median latency in ms, and the 90th and 99th percentile where there are queries enough for them, else None."""
     ms, n = 1000 * seconds, len(seconds)
@@ -122,7 +141,8 @@ def synthetic(encoder: Encoder, tokens: int, n: int, seed: int = 0) -> list[dict
 
 
 def sweep(encoder: Encoder, lengths: list[int], batches: list[int], seconds: float, iterations: int) -> list[dict]:
-    """Milliseconds per batch for each length and batch size; a batch that does not fit is a hole with the memory that it asked for."""
+    """Milliseconds and a GPU's peak (MiB) per batch for each length and batch size; a batch that does not fit is a hole with the memory
+    that it asked for."""
     limit = longest(encoder.config)
     points = []
     for tokens in lengths:
@@ -144,6 +164,7 @@ def sweep(encoder: Encoder, lengths: list[int], batches: list[int], seconds: flo
 
 def _batch_time(encoder: Encoder, features: list[dict], seconds: float, iterations: int) -> dict:
     budget = len(features) * (length(features[0]) + 8)  # one batch
+    fresh_peaks(encoder.device)
     forward(encoder, features, first_tokens, budget)
     spent: list[float] = []
     begun = time.perf_counter()
@@ -153,14 +174,23 @@ def _batch_time(encoder: Encoder, features: list[dict], seconds: float, iteratio
         forward(encoder, features, first_tokens, budget)
         synchronize(encoder.device)
         spent.append(time.perf_counter() - start)
-    return {"ms": 1000 * float(np.median(spent)), "calls": len(spent)}
+    return {"ms": 1000 * float(np.median(spent)), "calls": len(spent), "allocated": memory(encoder.device)["allocated"]}
 
 
 # ---------------------------------------------------------------- memory, energy, honesty
 
 
+def fresh_peaks(device: torch.device) -> None:
+    """Count a GPU's peaks anew, from what it holds now (the weights); blocks that torch keeps from earlier work are given back first."""
+    if device.type == "cuda":
+        synchronize(device)
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+
+
 def memory(device: torch.device) -> dict:
-    """MiB: on a GPU the peak that torch allocated and reserved; on a CPU the process's peak resident memory. What is absent is None."""
+    """MiB: a GPU's peaks since `fresh_peaks`, as torch allocated and reserved them; the process's peak resident memory since it began, which
+    cannot be counted anew. What is absent is None."""
     gpu = device.type == "cuda"
     return {
         "allocated": torch.cuda.max_memory_allocated(device) / 2**20 if gpu else None,
@@ -273,6 +303,13 @@ def variants(encoder: Encoder, names: list[str], features: list[dict], seconds: 
     return measured
 
 
+def variant_names(encoder: Encoder, asked: list[str]) -> list[str]:
+    """The study's variants; on a GPU packing too for an encoder that can, since scoring may run so there."""
+    name = f"fp32/{packing.NAME}"
+    packs = encoder.device.type == "cuda" and encoder.config.model_type in packing.FIRST_POSITION
+    return [*asked, name] if packs and name not in asked else asked
+
+
 def measure(encoder: Encoder, features: dict[str, list[dict]], settings) -> dict:
     """One repetition of everything, in milliseconds, examples per second, MiB and joules, and the FLOP/s of a matrix product.
 
@@ -286,14 +323,14 @@ def measure(encoder: Encoder, features: dict[str, list[dict]], settings) -> dict
     measured = {
         "latency_ms": percentiles(np.concatenate(list(streams.values()))),
         "by_language_ms": {language: 1000 * float(np.median(spent)) for language, spent in streams.items()},
-        "throughput": offline(encoder, every, settings.seconds),
+        **scored(encoder, every, settings.seconds),  # before what takes more memory
         "matrix_rate": matrix_rate(encoder.device, encoder.precision),
         "sweep": sweep(encoder, settings.lengths, settings.batches, settings.seconds, settings.iterations),
-        "variants": variants(encoder, settings.variants, every, settings.seconds),
+        "variants": variants(encoder, variant_names(encoder, settings.variants), every, settings.seconds),
         "joules": joules(encoder, every, settings.seconds),
-        "memory_mib": memory(encoder.device),
         "repeated_over_distinct": repeated / distinct,
         "threads": torch.get_num_threads(),
+        "tf32": tf32(encoder.device),
     }
     return measured | {"flags": flags(encoder.device, repeated, distinct, Usage.now().others(begun))}
 

@@ -70,7 +70,15 @@ def optimizer_for(modules: torch.nn.Module, settings) -> torch.optim.AdamW:
 
 
 def rate_at(step: int, steps: int, settings) -> float:
-    """Learning rate at a step: linear warm-up over `warmup`, then constant, then linear decay to zero over the last `decay` share."""
+    """Learning rate at a step: linear warm-up over `warmup`, then constant, then linear decay to zero over the last `decay` share.
+
+    With `warmup_steps`, the linear schedule of transformers, which the benchmark's scripts use: from zero at step 0 up over so many steps,
+    then down to zero at the end; a run that is not longer never reaches its peak.
+    """
+    if settings.warmup_steps is not None:
+        rising = step < settings.warmup_steps
+        share = step / settings.warmup_steps if rising else (steps - step) / max(1, steps - settings.warmup_steps)
+        return settings.learning_rate * share
     warm = min(1.0, (step + 1) / max(1, settings.warmup * steps))
     cool = min(1.0, (steps - step) / max(1, settings.decay * steps))
     return settings.learning_rate * min(warm, cool)

@@ -9,7 +9,7 @@ import yaml
 from pydantic import Field, TypeAdapter
 
 from xtools import ROOT, benchmark, records, tasks
-from xtools.report import stats
+from xtools.report import stats, tables
 from xtools.settings import Strict
 from xtools.study import Study
 
@@ -25,14 +25,14 @@ class Claim(Strict):
     source: str
     published: str
     confidence: Literal["V", "V2", "A", "R"]
-    test: Literal["gain", "best", "largest_gain", "no_gain", "beats", "best_per_target", "rows", "design", "format", "stated"]
+    test: Literal["gain", "best", "largest_gain", "no_gain", "no_better", "best_per_target", "rows", "design", "format", "stated"]
     recipe: str = ""
     rival: str = ""
     formats: dict[str, str] = {}  # of `format`: tasks and the published format of each
     figure: dict[str, int] = {}  # of `rows` and `design`: what is counted, and the published number
     target: str = ""
-    group: list[str] = []
-    margin: Annotated[float, Field(ge=0)] = 0.0  # points; `no_gain` is refuted only by more than this
+    group: str = ""  # of targets, as a benchmark calls it
+    margin: Annotated[float, Field(ge=0)] = 0.0  # points; `no_gain` and `no_better` are refuted only by more than this
 
 
 def load(path: Path = ROOT / "params" / "ledgers" / "claims.yaml") -> list[Claim]:
@@ -48,10 +48,14 @@ def decide(low: float, high: float) -> str:
     return "supported" if low > 0 else "contradicted" if high < 0 else "undecided"
 
 
+def _differences(a: pd.DataFrame, b: pd.DataFrame) -> pd.Series:
+    """a's gain minus b's, of each seed that both have."""
+    return (a.set_index("seed").gain - b.set_index("seed").gain).dropna()
+
+
 def _paired(a: pd.DataFrame, b: pd.DataFrame) -> tuple[float, float, float]:
     """Mean and interval of a's gain minus b's over the seeds that both have."""
-    difference = (a.set_index("seed").gain - b.set_index("seed").gain).dropna()
-    return stats.interval(difference)
+    return stats.interval(_differences(a, b))
 
 
 def gain(claim: Claim, average: pd.DataFrame, per_target: pd.DataFrame) -> tuple:
@@ -70,9 +74,9 @@ def best(claim: Claim, average: pd.DataFrame, per_target: pd.DataFrame) -> tuple
 
 
 def largest_gain(claim: Claim, average: pd.DataFrame, per_target: pd.DataFrame) -> tuple:
-    """The gain, averaged over recipes, is larger on the claim's group of targets than on all others together."""
-    inside = per_target[per_target.target.isin(claim.group)].groupby("seed").gain.mean().reset_index()
-    outside = per_target[~per_target.target.isin(claim.group)].groupby("seed").gain.mean().reset_index()
+    """The gain, averaged over recipes, is larger on the claim's group of targets, as far as the study has it, than on all others together."""
+    is_inside = per_target.target.isin(benchmark.group(claim.group))
+    inside, outside = (per_target[side].groupby("seed").gain.mean().reset_index() for side in (is_inside, ~is_inside))
     return _paired(inside, outside)
 
 
@@ -85,9 +89,14 @@ def no_gain(claim: Claim, average: pd.DataFrame, per_target: pd.DataFrame) -> tu
     return stats.interval(claim.margin - frame[frame.recipe == leader].gain)
 
 
-def beats(claim: Claim, average: pd.DataFrame, per_target: pd.DataFrame) -> tuple:
-    """The recipe's average gain is above that of its rival."""
-    return _paired(average[average.recipe == claim.recipe], average[average.recipe == claim.rival])
+def no_better(claim: Claim, average: pd.DataFrame, per_target: pd.DataFrame) -> tuple:
+    """The rival is better than the recipe by less than `margin` on the average over targets: margin minus (rival minus recipe) is above zero.
+
+    That nothing is gained cannot be seen, that less than a margin is gained can: a one-sided test on either side of it, so each end of the
+    interval is a one-sided bound of 95%.
+    """
+    recipe, rival = average[average.recipe == claim.recipe], average[average.recipe == claim.rival]
+    return stats.interval(claim.margin - _differences(rival, recipe), stats.ONE_SIDED)
 
 
 def best_per_target(claim: Claim, average: pd.DataFrame, per_target: pd.DataFrame) -> tuple:
@@ -110,7 +119,7 @@ TESTS = {
     "best": best,
     "largest_gain": largest_gain,
     "no_gain": no_gain,
-    "beats": beats,
+    "no_better": no_better,
     "best_per_target": best_per_target,
 }
 
@@ -159,18 +168,21 @@ def _design() -> dict[str, int]:
 def ledger(table: pd.DataFrame, study: Study, claims: list[Claim] | None = None) -> pd.DataFrame:
     """One row per claim (None: all of the ledger's) and backbone: the claim, published figure, measured figure with interval, seeds, verdict.
 
-    A claim whose recipe, target or group the study lacks is `not tested`; one whose cells are missing has no interval and is undecided.
+    A claim whose recipe or target the study lacks, or of whose group it has none, is `not tested`; one whose cells are missing has no
+    interval and is undecided.
     """
     scores = stats.task_scores(table)
     averages = stats.gains(stats.complete(scores, study.targets), ["backbone"])
     per_target = stats.gains(scores, ["backbone", "target"])
     rows = []
     for claim in load() if claims is None else claims:
+        if tables.is_reduced(study, claim.recipe or "none"):
+            claim = claim.model_copy(update={"claim": f"{claim.claim} (here without {', '.join(study.left_out)})"})
         if claim.test in COUNTED:
             verdict, figures = counted(claim, study)
             rows.append(_row(claim, "–", stats.interval([]), verdict, behind(claim, study, None), figures))
             continue
-        lacking = {claim.recipe, claim.rival, claim.target, *claim.group} - {"", *study.recipes, *study.targets}
+        lacking = _lacking(claim, study)
         for backbone in study.backbones:
             a, t = averages[averages.backbone == backbone], per_target[per_target.backbone == backbone]
             interval = stats.interval([]) if lacking else TESTS[claim.test](claim, a, t)
@@ -179,12 +191,18 @@ def ledger(table: pd.DataFrame, study: Study, claims: list[Claim] | None = None)
     return pd.DataFrame(rows)
 
 
+def _lacking(claim: Claim, study: Study) -> set[str]:
+    """What a claim is about and the study does not have; of a group of targets any one is enough."""
+    group = {claim.group} if claim.group and not set(benchmark.group(claim.group)) & set(study.targets) else set()
+    return ({claim.recipe, claim.rival, claim.target} - {"", *study.recipes, *study.targets}) | group
+
+
 def behind(claim: Claim, study: Study, backbone: str | None) -> list[str]:
     """The names of the cells with a record that a claim's figure is computed from."""
     if claim.test in COUNTED:
         wanted = [c for c in study.cells() if c.phase == "intermediate" and c.recipe in claim.figure]
     else:
-        recipes = {claim.recipe, claim.rival or "none", "none"} if claim.test in ("gain", "beats") else set(study.recipes)
+        recipes = {claim.recipe, claim.rival or "none", "none"} if claim.test in ("gain", "no_better") else set(study.recipes)
         wanted = [c for c in study.cells() if c.phase == "target" and c.backbone == backbone and c.recipe in recipes]
         wanted = [c for c in wanted if not claim.target or c.target == claim.target]
     return [cell.name for cell in wanted if cell.record.exists()]

@@ -34,8 +34,9 @@ def summary(result: records.Timing) -> pd.DataFrame:
         "tokens per example": shown(result.tokens_per_example),
         "GFLOPs per example": shown(result.gflops_per_example),
         "energy (J per example)": shown(measured.joules),
-        "peak GPU memory, allocated / reserved (MiB)": f"{shown(used.allocated)} / {shown(used.reserved)}",
-        "peak resident memory (MiB)": shown(used.resident),
+        "peak GPU memory of scoring all at once, allocated / reserved (MiB)": f"{shown(used.allocated)} / {shown(used.reserved)}",
+        "peak resident memory, loading included (MiB)": shown(used.resident),
+        "fp32 products rounded to TF32": shown(measured.tf32 and "yes" if measured.tf32 is not False else "no", "{}"),
         "one example repeated, over different ones": shown(measured.repeated_over_distinct, "{:.3f}"),
         "doubts": "; ".join(measured.flags) or "none",
     }
@@ -43,14 +44,24 @@ def summary(result: records.Timing) -> pd.DataFrame:
 
 
 def variants_frame(result: records.Timing) -> pd.DataFrame:
-    """The variants of one repetition beside the setting that the study uses."""
+    """The variants of one repetition beside the setting that all encoders are timed in."""
     measured = result.measured
-    as_run = records.Variant(
-        variant=f"as the study runs ({result.precision})", median=measured.latency_ms.median, throughput=measured.throughput
-    )
+    as_run = records.Variant(variant=f"as timed ({_setting(result)})", median=measured.latency_ms.median, throughput=measured.throughput)
     rows = [(v.variant, v.median, v.throughput, v.hole or "") for v in (as_run, *measured.variants)]
     shown = pd.DataFrame(rows, columns=["setting", "latency (ms)", "examples/s", "hole"])
     return shown if shown.hole.any() else shown.drop(columns="hole")
+
+
+def _setting(result: records.Timing) -> str:
+    """Precision and attention of the timed pass, and TF32 where it was on, as a variant would be named."""
+    return f"{result.precision}/{result.attention}" + (", TF32" if result.measured.tf32 else "")
+
+
+def sweep_memory(result: records.Timing) -> pd.DataFrame:
+    """A GPU's peak (MiB allocated) of each batch of the sweep: a row a length, a column a batch size; empty on a CPU."""
+    points = [(p.length, f"batch of {p.batch}", p.allocated) for p in result.measured.sweep if p.allocated is not None]
+    frame = pd.DataFrame(points, columns=["tokens", "batch", "MiB"])
+    return frame.pivot(index="tokens", columns="batch", values="MiB").reset_index() if points else frame
 
 
 def cost_frame(study: Study, table: pd.DataFrame) -> pd.DataFrame:
@@ -125,11 +136,11 @@ def _doubts(own: pd.DataFrame, variation: float) -> str:
 
 
 def variants_table(study: Study) -> pd.DataFrame:
-    """Median latency (ms) of each backbone and setting over repetitions, the study's own setting first: mean, low, high."""
+    """Median latency (ms) of each backbone and setting over repetitions, the one that all are timed in first: mean, low, high."""
     rows = []
     for cell, record in records.of_phase(study, "timing"):
         measured = record.result.measured
-        rows.append((cell.backbone, f"as scored ({record.result.precision})", measured.latency_ms.median))
+        rows.append((cell.backbone, f"as timed ({_setting(record.result)})", measured.latency_ms.median))
         rows += [(cell.backbone, variant.variant, variant.median) for variant in measured.variants if variant.median is not None]
     frame = pd.DataFrame(rows, columns=["backbone", "setting", "latency"])
     return stats.summarize(frame, ["backbone", "setting"], "latency") if frame.setting.nunique() > 1 else frame[:0]

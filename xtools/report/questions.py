@@ -15,7 +15,7 @@ import yaml
 from scipy.stats import kendalltau, linregress
 
 from xtools import ROOT, benchmark, encoder, records, tasks
-from xtools.report import costs, stats
+from xtools.report import costs, stats, tables
 from xtools.settings import Backbone
 from xtools.sources import world
 from xtools.study import Recipe, Study
@@ -178,11 +178,11 @@ def gaps(study: Study, table: pd.DataFrame) -> Answer:
 
 
 def benchmark_averages(study: Study, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Per benchmark the average over those of the study's targets that it has, per backbone, recipe and seed."""
-    scores, averages = stats.task_scores(table), {}
-    for name, members in benchmark.BENCHMARKS.items():
-        targets = [t for t in study.targets if t in members]
-        averages[name] = stats.complete(scores[scores.target.isin(targets)], targets)
+    """Per benchmark the average over those of the study's targets that it has (`benchmark.languages_in`), per backbone, recipe and seed."""
+    averages = {}
+    for name in benchmark.BENCHMARKS:
+        languages = benchmark.languages_in(name, study)
+        averages[name] = stats.complete(stats.task_scores(stats.in_languages(table, languages)), list(languages))
     return averages
 
 
@@ -233,8 +233,7 @@ def benchmarks(study: Study, table: pd.DataFrame) -> Answer:
     taus = rank_agreement(study, table)
     agreed = ", ".join(f"{tau:+.2f} for {backbone}" for backbone, tau in taus.items()) or "not to be computed yet"
     kinds = {data_kind(recipe) for recipe in study.recipes if recipe != "none"}
-    counts = ", ".join(f"{len(set(study.targets) & set(m))} of {name}'s {len(m)}" for name, m in benchmark.BENCHMARKS.items())
-    limits = f"The averages are over {counts} targets, in this study's languages. Intermediate data: {'; '.join(sorted(kinds)) or 'none'}."
+    limits = f"{tables.languages_told(study)} Intermediate data: {'; '.join(sorted(kinds)) or 'none'}."
     if set(gains) <= {"–"} and not taus:
         return Answer(f"{NO_ANSWER}: no average over a benchmark's targets is whole yet.", limits)
     return Answer(

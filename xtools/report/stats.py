@@ -6,10 +6,11 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 LEVEL = 0.95
+ONE_SIDED = 0.90  # each end of such an interval is a one-sided bound of 95%
 
 
-def interval(values) -> tuple[float, float, float]:
-    """Mean and the ends of its 95% t-interval over seeds; the ends are nan for fewer than two values.
+def interval(values, level: float = LEVEL) -> tuple[float, float, float]:
+    """Mean and the ends of its t-interval over seeds, of 95% unless told; the ends are nan for fewer than two values.
 
     With s the sample standard deviation of n values, the interval is mean +- t(n - 1) s / sqrt(n).
     """
@@ -19,7 +20,7 @@ def interval(values) -> tuple[float, float, float]:
     mean, n = float(values.mean()), len(values)
     if n < 2:
         return mean, np.nan, np.nan
-    half = float(stats.t.ppf((1 + LEVEL) / 2, n - 1) * values.std(ddof=1) / np.sqrt(n))
+    half = float(stats.t.ppf((1 + level) / 2, n - 1) * values.std(ddof=1) / np.sqrt(n))
     return mean, mean - half, mean + half
 
 
@@ -35,9 +36,16 @@ def show(mean: float, low: float, high: float, sign: bool = False) -> str:
     form = "{:+.1f}" if sign else "{:.1f}"
     if np.isnan(mean):
         return "–"
+    mean, low, high = (round(value, 1) + 0.0 for value in (mean, low, high))  # so that nothing is -0.0
     return (
         form.format(mean) if np.isnan(low) else f"{form.format(mean)} [{form.format(low)},\u00a0{form.format(high)}]".replace(" ", "\u00a0")
     )
+
+
+def in_languages(table: pd.DataFrame, languages: dict[str, list[str]]) -> pd.DataFrame:
+    """The rows of a tidy table whose target is among the keys, in that target's languages."""
+    wanted = [language in languages.get(target, ()) for target, language in zip(table.target, table.language, strict=True)]
+    return table[np.array(wanted, dtype=bool)]
 
 
 def task_scores(table: pd.DataFrame) -> pd.DataFrame:

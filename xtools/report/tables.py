@@ -10,7 +10,7 @@ from scipy.stats import spearmanr
 from xtools import ROOT, benchmark, records, tasks
 from xtools.report import stats
 from xtools.sources import world
-from xtools.study import Study
+from xtools.study import Recipe, Study
 
 
 def scope(study: Study) -> str:
@@ -38,6 +38,7 @@ def headline(study: Study, table: pd.DataFrame) -> str:
     mean, low, high = stats.interval(gains[gains.recipe == recipe].gain)
     sure = "with the interval above zero" if low > 0 else "with the interval below zero" if high < 0 else "an interval that includes zero"
     holes = "" if present == total else f" {total - present} of {total} cells are missing."
+    holes += f" Left out: {', '.join(study.left_out)}." if study.left_out else ""
     return (
         f"{study.title} ({scope(study)}): the best recipe for {backbone} is {recipe}, which changes the average over "
         f"{len(study.targets)} targets by {stats.show(mean, low, high, sign=True)} points, {sure} ({len(study.seeds)} seeds, 95%).{holes}"
@@ -54,6 +55,8 @@ def what_was_run(study: Study) -> pd.DataFrame:
         "study": f"{study.name}: {study.title}",
         "data": f"{study.source} ({scope(study)})" if study.source in ("microworld", "hub") else scope(study),
         "grid": f"{len(study.backbones)} backbones x {len(study.recipes)} recipes x {len(study.targets)} targets x {len(study.seeds)} seeds",
+        "recipe all": ", ".join(study.tasks_of("all")) if "all" in study.recipes else None,
+        "left out": study.left_out_told() or None,
         "cells": f"{present} of {total} there, {total - present} missing",
         "compute": _compute([record.times for record in there]),
         "commit": ", ".join(sorted({record.commit for record in there})) or "–",
@@ -62,7 +65,7 @@ def what_was_run(study: Study) -> pd.DataFrame:
         "precision": ", ".join(sorted(precisions)) or "–",
         "made": datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
     }
-    return pd.DataFrame(rows.items(), columns=["", "this report"])
+    return pd.DataFrame([(name, text) for name, text in rows.items() if text is not None], columns=["", "this report"])
 
 
 def _compute(times: list[dict]) -> str:
@@ -110,9 +113,9 @@ def gain_frame(study: Study, table: pd.DataFrame, backbone: str) -> pd.DataFrame
 def benchmark_frame(study: Study, table: pd.DataFrame, backbone: str, name: str) -> pd.DataFrame:
     """Group scores and total of a benchmark per recipe, with intervals over seeds; a group without all its tasks has none.
 
-    Each task's score is the mean over the study's languages; it is the benchmark's own only where these are the benchmark's.
+    Each task's score is the mean over the benchmark's own languages where the study has them all, else over the study's.
     """
-    scores = stats.task_scores(table)
+    scores = stats.task_scores(stats.in_languages(table, benchmark.languages_in(name, study)))
     rows = []
     for (recipe, seed), scored in scores[scores.backbone == backbone].groupby(["recipe", "seed"], sort=False):
         averages = benchmark.averages(dict(zip(scored.target, scored.score, strict=True)), name)
@@ -121,6 +124,17 @@ def benchmark_frame(study: Study, table: pd.DataFrame, backbone: str, name: str)
     groups = [*benchmark.GROUPS[name], "total"]
     shown = _grid(study.recipes, groups, cells, pd.DataFrame()).drop(columns="average")
     return shown if len(cells) else shown[:0]
+
+
+def languages_told(study: Study) -> str:
+    """Over how many targets of each benchmark a study averages, and in how many of them in the benchmark's own languages, in words."""
+    counts, alike = [], []
+    for name, own in benchmark.BENCHMARKS.items():
+        chosen = benchmark.languages_in(name, study)
+        counts.append(f"{len(chosen)} of {name}'s {len(own)}")
+        alike.append(f"{sum(set(chosen[target]) == set(own[target]) for target in chosen)} of the {len(chosen)} targets of {name}")
+    languages = f"Languages are the benchmark's own in {' and in '.join(alike)}, and this study's in the others."
+    return f"The averages are over {', '.join(counts)} targets. {languages}"
 
 
 def subset_frame(study: Study) -> pd.DataFrame:
@@ -213,27 +227,45 @@ def degenerate_frame(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def published() -> list[dict]:
-    """params/ledgers/published.yaml: figures of papers per backbone, recipe and target."""
+    """params/ledgers/published.yaml: figures of papers per backbone, recipe, target and metric."""
     return yaml.safe_load((ROOT / "params" / "ledgers" / "published.yaml").read_text())
 
 
 def side_by_side(study: Study, table: pd.DataFrame) -> pd.DataFrame:
-    """Ours beside published figures of the same backbone, recipe and target, and the difference; languages are those of this study."""
-    scores = stats.task_scores(table)
-    gains = stats.gains(scores, ["backbone", "target"])
+    """Ours beside published figures of the same backbone, recipe, target and metric, and the difference (percent and points).
+
+    `table` holds every metric (`records.table`). Languages are those of the figure's benchmark where this study has them all, else this
+    study's. A figure whose metric our records lack has the reason in place of the difference.
+    """
     rows = []
     for entry in published():
+        entry["source"] += f"; our {entry['recipe']} is without {', '.join(study.left_out)}" if is_reduced(study, entry["recipe"]) else ""
+        own = stats.in_languages(table[table.split == "test"], benchmark.languages_in(entry["benchmark"], study))
         for backbone in (name for name, b in study.backbones.items() if b.load == entry["backbone"]):
-            for target, figure in entry["figures"].items():
-                frame, value = (gains, "gain") if entry["what"] == "gain" else (scores, "score")
-                own = frame[(frame.backbone == backbone) & (frame.recipe == entry["recipe"]) & (frame.target == target)]
-                mean, low, high = stats.interval(own[value])
-                if len(own):
-                    rows.append({"backbone": backbone, "recipe": entry["recipe"], "target": target, "what": entry["what"],
-                             "ours": stats.show(mean, low, high), "published": f"{figure:.1f}",
-                             "difference": stats.show(mean - figure, low - figure, high - figure, sign=True),
-                             "source": entry["source"], "known": entry["confidence"]})  # fmt: skip
-    return pd.DataFrame(rows)
+            scored = own[(own.backbone == backbone) & own.recipe.isin([entry["recipe"], "none"])]
+            figures = ((target, m, figure) for target, known in entry["figures"].items() for m, figure in known.items())
+            rows += [_beside(entry, backbone, *figure, scored[scored.target == figure[0]]) for figure in figures]
+    return pd.DataFrame([row for row in rows if row])
+
+
+def is_reduced(study: Study, recipe: str) -> bool:
+    """Whether a recipe is over fewer tasks than the study's file has."""
+    return bool(study.left_out) and Recipe.parse(recipe).task == "all"
+
+
+def _beside(entry: dict, backbone: str, target: str, metric: str, figure: float, scored: pd.DataFrame) -> dict:
+    """A published figure beside ours, from the scores of one target by every metric; empty where the recipe has none at all."""
+    if not (scored.recipe == entry["recipe"]).any():
+        return {}
+    values = stats.task_scores(scored[scored.metric == metric])
+    values = stats.gains(values, ["backbone", "target"]) if entry["what"] == "gain" else values
+    ours = values[values.recipe == entry["recipe"]]["gain" if entry["what"] == "gain" else "score"]
+    mean, low, high = stats.interval(ours)
+    why = "" if (scored.metric == metric).any() else f"left out: our records hold no {metric}"
+    return {"backbone": backbone, "recipe": entry["recipe"], "target": target, "metric": metric, "what": entry["what"],
+            "ours": stats.show(mean, low, high), "published": f"{figure:.1f}",
+            "difference": why or stats.show(mean - figure, low - figure, high - figure, sign=True),
+            "source": entry["source"], "known": entry["confidence"]}  # fmt: skip
 
 
 def ledger_frame(ledger: pd.DataFrame) -> pd.DataFrame:

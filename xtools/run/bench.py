@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import random
+import resource
 import statistics
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from rich.table import Table
 from xtools import ROOT, batching, encoder, finetuning, scoring, tasks, timing
 from xtools.encoder import Encoder
 from xtools.settings import Training
-from xtools.tasks import classification, retrieval
+from xtools.tasks import classification, mining, retrieval, search
 from xtools.training import Stream, plan_steps, train
 
 MEAN, SPREAD = 37, 0.5  # of XNLI's pairs in XLM-R's sub-words: mean, and standard deviation of the log
@@ -225,7 +226,7 @@ def search_speed(rounds: int, queries: int = 2_000, candidates: int = 100_000, w
     ratios, seconds = [], []
     for _ in range(rounds):
         start = time.perf_counter()
-        retrieval.search(q, c)
+        search.nearest(q, c, retrieval.K)
         middle = time.perf_counter()
         for block in range(0, candidates, 10_000):
             _ = q @ c[block : block + 10_000].T
@@ -235,6 +236,33 @@ def search_speed(rounds: int, queries: int = 2_000, candidates: int = 100_000, w
         "queries": queries, "candidates": candidates, "width": width, "seconds": statistics.median(seconds),
         "over_product": {"median": statistics.median(ratios), "range": [min(ratios), max(ratios)]},
     }  # fmt: skip
+
+
+def mining_speed(n: int, width: int = 384, device: torch.device = search.CPU) -> dict:
+    """Mining two sets of `n` random vectors, as a cell holds large ones: seconds and this process's peak of memory [bytes], measured and as
+    `make plan` would have it."""
+    from xtools.run import estimate
+
+    foreseen = estimate.Machine("here", 1.0, timing.matrix_rate(device, "fp32")).hours(0, estimate.products(n, n, width)) * 3600
+    rng = np.random.default_rng(0)
+    x, y = (_unit_vectors(rng, n, width) for _ in range(2))
+    start = time.perf_counter()
+    pairs = mining.mine(x, y, device)
+    seconds = time.perf_counter() - start
+    return {
+        "rows": n, "width": width, "threads": torch.get_num_threads(), "pairs": len(pairs),
+        "seconds": seconds, "estimated_seconds": foreseen,
+        "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, "estimated_memory": estimate.search_memory(2 * n, 2 * n, width),
+    }  # fmt: skip
+
+
+def _unit_vectors(rng: np.random.Generator, n: int, width: int) -> np.ndarray:
+    """Random directions [n, width] in fp16, made a part at a time."""
+    vectors = np.empty((n, width), np.float16)
+    for start in range(0, n, 10_000):
+        part = rng.standard_normal((min(10_000, n - start), width), dtype=np.float32)
+        vectors[start : start + 10_000] = part / np.linalg.norm(part, axis=1, keepdims=True)
+    return vectors
 
 
 def cell_overhead(rounds: int) -> dict | None:
@@ -284,7 +312,7 @@ def table(result: dict) -> Table:
 
 
 def main(words: list[str] | None = None) -> int:
-    """Measure, print the table, write results/bench-<device>.json."""
+    """Measure, print the table, write results/bench-<device>.json; with `--mining`, time that alone and print it."""
     from xtools import records
 
     parser = argparse.ArgumentParser(prog="xtools.bench", description=__doc__)
@@ -294,8 +322,12 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=None)
     parser.add_argument("--lengths", nargs="+", type=int, default=[MEAN])
     parser.add_argument("--output", type=Path, default=None)
+    parser.add_argument("--mining", type=int, default=None, help="mine two sets of so many vectors, and do nothing else")
     asked = parser.parse_args(words)
     device = encoder.choose_device("auto")
+    if asked.mining:
+        print(json.dumps(mining_speed(asked.mining, device=device), indent=1))
+        return 0
     machine = records.machine()
     result: dict = {
         "machine": f"{machine.gpu or machine.cpu}, {torch.get_num_threads()} threads, torch {torch.__version__}",

@@ -38,6 +38,8 @@ def run(profile: str, cores: int | None = None, engine: str = "", phase: str = "
 
     loaded = study.load(profile)
     cores = cores or default_cores(loaded)
+    if loaded.left_out:
+        print(loaded.left_out_told())
     fetch_first(loaded)
     with locked(loaded.folder), cell_server() as address:
         grid = plan(loaded)

@@ -1,15 +1,17 @@
 """What a study would cost, before anything runs: cells, downloads, disk, FLOPs and hours. `make plan` prints it.
 
 FLOPs come from the formula that timing uses (`timing.flops`), on sampled examples where the data is at hand, else at the longest length
-that the parameters allow. Training costs three forward passes (one forward, two backward: Kaplan et al. 2020, section 2.1).
+that the parameters allow. Training costs three forward passes (one forward, two backward: Kaplan et al. 2020, section 2.1). A search of
+n queries among m candidates, in one direction or, for mining, in both, costs one product of their vectors: 2 n m hidden.
 """
 
 import collections
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.table import Table
 
-from xtools import backbones, encoder, records, sources, targets, tasks, timing
+from xtools import backbones, encoder, finetuning, records, scoring, sources, targets, tasks, timing
 from xtools.problems import Problem, nearest
 from xtools.run import plan
 from xtools.run.fingerprints import fingerprints
@@ -23,6 +25,36 @@ LENGTHS = "assumed: every input as long as the parameters allow where its data o
 UTILISATION = 0.35  # share of the peak that training is assumed to reach
 # Peak dense FLOP/s in bf16 (V100, T4: fp16), from the makers' data sheets.
 GPUS = {"t4": 65e12, "v100": 125e12, "a100": 312e12, "l4": 121e12, "l40s": 362e12, "h100": 989e12, "h200": 989e12, "b200": 2250e12}
+# The same in fp32, without tensor cores, in which vectors are searched.
+GPUS_FP32 = {"t4": 8.1e12, "v100": 15.7e12, "a100": 19.5e12, "l4": 30.3e12, "l40s": 91.6e12, "h100": 67e12, "h200": 67e12, "b200": 75e12}
+SEARCHING = 0.7  # share of the fp32 product's rate that a search of large sets is assumed to reach, selection and all
+PROCESS = 1e9  # bytes of a process that has torch loaded and encodes
+A_ROW = 1_000  # bytes of a sentence: its text, its ids, its neighbours
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the hours are for: its name, and FLOP/s of its products in training's precision and in fp32."""
+
+    name: str
+    rate: float
+    fp32: float
+
+    def hours(self, work: float, search: float) -> float:
+        """Of encoders' work and of searches [FLOPs]."""
+        return (work / (self.rate * UTILISATION) + search / (self.fp32 * SEARCHING)) / 3600
+
+
+def machine(gpu: str | None) -> Machine:
+    """A named GPU, by its data sheet, or this machine, measured.
+
+    Raises Problem for a GPU that is not known.
+    """
+    if gpu and gpu.lower() not in GPUS:
+        raise Problem(f"GPU={gpu}: unknown{nearest(gpu.lower(), GPUS)}")
+    if gpu:
+        return Machine(f"one {gpu.upper()}", GPUS[gpu.lower()], GPUS_FP32[gpu.lower()])
+    return Machine("this machine", measured_rate(), timing.matrix_rate(encoder.choose_device("auto"), "fp32"))
 
 
 def show(study: Study, gpu: str | None) -> None:
@@ -30,31 +62,34 @@ def show(study: Study, gpu: str | None) -> None:
 
     Raises Problem for a GPU that is not known.
     """
-    if gpu and gpu.lower() not in GPUS:
-        raise Problem(f"GPU={gpu}: unknown{nearest(gpu.lower(), GPUS)}")
-    rate, what = (GPUS[gpu.lower()], f"one {gpu.upper()}") if gpu else (measured_rate(), "this machine")
+    on = machine(gpu)
     for line in backbones.differences(study):
         print(line)
     cells = fingerprints(study)
     total = collections.Counter(cell.phase for cell in cells)
     current = collections.Counter(cell.phase for cell, value in cells.items() if (plan.store(cell.phase, value) / "record.json").exists())
     notes: set[str] = set()
-    work = dict.fromkeys(total, 0.0)
+    work, search = dict.fromkeys(total, 0.0), dict.fromkeys(total, 0.0)
     for cell in cells:
         work[cell.phase] += cell_flops(study, cell, notes)
-    table = Table("phase", "cells", "to run", "PFLOPs", f"hours, {what}", title=f"{study.name}: {study.title}")
+        search[cell.phase] += search_flops(study, cell, notes)
+    table = Table("phase", "cells", "to run", "PFLOPs", f"hours, {on.name}", title=f"{study.name}: {study.title}")
     for phase in total:
-        hours = work[phase] / (rate * UTILISATION) / 3600
-        table.add_row(phase, str(total[phase]), str(total[phase] - current[phase]), f"{work[phase] / 1e15:,.3g}", f"{hours:,.2g}")
-    hours = sum(work.values()) / (rate * UTILISATION) / 3600
-    table.add_row("all", str(total.total()), str(total.total() - current.total()), f"{sum(work.values()) / 1e15:,.3g}", f"{hours:,.2g}")
+        _row(table, phase, total[phase], current[phase], work[phase], search[phase], on)
+    _row(table, "all", total.total(), current.total(), sum(work.values()), sum(search.values()), on)
     Console().print(table)
-    print(f"hours: at {rate / 1e12:,.3g} TFLOP/s {'from the data sheet' if gpu else 'measured in a matrix product just now'}, of which")
+    print(f"hours: at {on.rate / 1e12:,.3g} TFLOP/s {'from the data sheet' if gpu else 'measured in a matrix product just now'}, of which")
     print(f"  {UTILISATION:.0%} is assumed to be reached; start-up, data work and cells that are done already are not counted")
+    for line in searches(study, sum(search.values()), on, notes):
+        print(line)
     kept = f"disk: about {size(disk(study))} for the encoders that the study keeps; encoded examples take 4 bytes a token, 12 in QA"
     records_there = [record for _, record in records.of_phase(study, *total)]
     for line in (*downloads(study), kept, *told(notes), *records.of_other_versions(records_there)):
         print(line)
+
+
+def _row(table: Table, name: str, cells: int, done: int, work: float, search: float, on: Machine) -> None:
+    table.add_row(name, str(cells), str(cells - done), f"{(work + search) / 1e15:,.3g}", f"{on.hours(work, search):,.2g}")
 
 
 def told(notes: set[str]) -> list[str]:
@@ -111,13 +146,13 @@ def cell_flops(study: Study, cell, notes: set[str]) -> float:
 def _intermediate(study: Study, cell, config, notes) -> float:
     recipe, total = Recipe.parse(cell.recipe), 0.0
     joint = study.intermediate.for_task(recipe.task)
-    for name in study.tasks_of(cell.recipe):
-        settings = study.intermediate.for_task(name)
-        n = _size(study, tasks.get(name), "train", study.source_language, recipe.examples or settings.examples, notes)
+    for task in finetuning.trained_tasks(study, cell.recipe):
+        settings = study.intermediate.for_task(task.name)
+        n = _size(study, task, "train", study.source_language, recipe.examples or settings.examples, notes)
         n = min(n, joint.cap or n)
-        total += 3 * joint.epochs * n * _per_example(study, tasks.get(name), "train", joint.max_length, config, notes)
-        n = _size(study, tasks.get(name), "dev", study.source_language, study.evaluation.dev, notes)
-        total += n * _per_example(study, tasks.get(name), "dev", settings.max_length, config, notes)
+        total += 3 * joint.epochs * n * _per_example(study, task, "train", settings.max_length, config, notes)
+        n = _size(study, task, "dev", study.source_language, study.evaluation.dev, notes)
+        total += n * _per_example(study, task, "dev", settings.max_length, config, notes)
     if recipe.mlm:
         total += 3 * joint.epochs * study.intermediate.mlm_examples * timing.flops(config, joint.max_length)
     return total
@@ -137,12 +172,63 @@ def _training(study: Study, task: Task, config, notes) -> float:
 def _scoring(study: Study, task: Task, config, notes) -> float:
     width, total = study.target.for_task(task.name).max_length, 0.0
     for split in task.test_splits:
-        each = _per_example(study, task, split, width, config, notes)
-        languages = targets.test_languages(study, task)
-        languages = task.candidate_languages(languages) if split == "candidates" else languages
-        cap = study.evaluation.test if split == "test" or study.source == "microworld" else None
-        total += each * sum(_size(study, task, split, lang, cap, notes) for lang in languages)
+        total += _per_example(study, task, split, width, config, notes) * sum(_scored(study, task, split, notes).values())
     return total
+
+
+def _scored(study: Study, task: Task, split: str, notes: set[str]) -> dict[str, int]:
+    """How many rows of a split are scored, or searched, in each language in which it is read."""
+    languages = targets.test_languages(study, task)
+    languages = task.candidate_languages(languages) if split == "candidates" else languages
+    capped = split == "test" and getattr(format_of(task), "CAPS_QUERIES", True)
+    cap = study.evaluation.test if capped or study.source == "microworld" else None
+    return {language: _size(study, task, split, language, cap, notes) for language in languages}
+
+
+def searched(study: Study, task: Task, notes: set[str]) -> dict[str, tuple[int, int]]:
+    """How many queries search how many candidates, in each language."""
+    queries, candidates = (_scored(study, task, split, notes) for split in ("test", "candidates"))
+    return {lang: (n, sum(candidates.values()) if task.pooled else candidates[lang]) for lang, n in queries.items()}
+
+
+def search_flops(study: Study, cell, notes: set[str]) -> float:
+    """Floating-point operations of one cell's searches, of the layer that is scored; sweeping the others is left out, being for small sets."""
+    if cell.phase != "target" or not tasks.get(cell.target).is_searched:
+        return 0.0
+    hidden = config_of(study.backbones[cell.backbone], study).hidden_size
+    return sum(products(n, m, hidden) for n, m in searched(study, tasks.get(cell.target), notes).values())
+
+
+def products(n: int, m: int, hidden: int) -> float:
+    """Floating-point operations of all cosines between n and m vectors."""
+    return 2.0 * n * m * hidden
+
+
+def search_memory(pair: int, rows: int, hidden: int) -> float:
+    """Bytes at most of a process that searches, its encoder's weights aside: a `pair` of sets with so many vectors together, twice where
+    they are many (once more without their repetitions), and the texts of `rows`, those of all languages."""
+    each = 4 if scoring.are_few(pair, 1, hidden) else 2 * 2
+    return PROCESS + each * pair * hidden + A_ROW * rows
+
+
+def searches(study: Study, search: float, on: Machine, notes: set[str]) -> list[str]:
+    """What searching costs, where the study has a target that is searched for: its share of the hours, and memory by target."""
+    found = [tasks.get(name) for name in study.targets if tasks.get(name).is_searched]
+    configs = [config_of(entry, study) for entry in study.backbones.values()]
+    most = {task.name: size(max(_memory(study, task, config, notes) for config in configs)) for task in found}
+    hours = f"{search / 1e15:,.3g} PFLOPs and {on.hours(0, search):,.2g} hours of these, in fp32 at {on.fp32 / 1e12:,.3g} TFLOP/s"
+    memory = ", ".join(f"{name} {bytes_}" for name, bytes_ in most.items())
+    lines = [
+        f"search: {hours}, of which {SEARCHING:.0%} is assumed to be reached",
+        f"  memory of a cell at most: {memory}; no temporary disk",
+    ]
+    return lines if found else []
+
+
+def _memory(study: Study, task: Task, config, notes: set[str]) -> float:
+    pairs = searched(study, task, notes)
+    texts = sum(n for n, _ in pairs.values()) + (max if task.pooled else sum)(m for _, m in pairs.values())
+    return 4 * parameters(config) + search_memory(max(map(sum, pairs.values())), texts, config.hidden_size)
 
 
 def _size(study: Study, task: Task, split: str, language: str, cap: int | None, notes: set[str]) -> int:

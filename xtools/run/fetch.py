@@ -7,7 +7,7 @@ import huggingface_hub
 from rich.console import Console
 from rich.progress import track
 
-from xtools import encoder, sources, tasks
+from xtools import encoder, finetuning, sources, tasks
 from xtools.problems import Problem
 from xtools.run.estimate import size
 from xtools.run.fingerprints import reads_of, unlabelled
@@ -77,7 +77,8 @@ def _data(study: Study) -> list[str]:
     for name, split, language in track(wanted(study), "data sets", console=Console(), transient=True):
         task = tasks.get(name)
         try:
-            for part in hub.parts(study.data, task, split, language):
+            parts = hub.parts(study.data, task, split, language)
+            for part in parts + [part.without for part in parts if part.without]:
                 table = hub.table(study.data, part, language)
                 if isinstance(table, datasets.Dataset):
                     sizes.setdefault(part.repo, {}).update({str(f["filename"]): f["filename"] for f in table.cache_files})
@@ -110,9 +111,9 @@ def _translations(study: Study, recipe: Recipe) -> list[str]:
     """Read the translated training sets of a recipe; the problems."""
     missing = []
     for name in study.intermediate_tasks if recipe.task == "all" else [recipe.task]:
-        for language in study.all_languages()[1:]:
+        for language in finetuning.training_languages(study, tasks.get(name))[1:]:
             try:
-                sources.translated(study.data, tasks.get(name), language, 1)
+                next(sources.translated(study.data, tasks.get(name), language, 1), None)
             except Problem as problem:
                 missing.append(str(problem))
     return missing

@@ -6,7 +6,7 @@ Names of studies and backbones, titles, claims, comments and what shows a result
 
 from functools import cache
 
-from xtools import ROOT, backbones, encoder, features, records, targets, tasks, versions
+from xtools import ROOT, backbones, encoder, features, finetuning, records, targets, tasks, versions
 from xtools.settings import Backbone
 from xtools.sources import revisions
 from xtools.study import Cell, Recipe, Study
@@ -54,9 +54,10 @@ def reads_of(study: Study, cell: Cell) -> list[tuple[str, str, str]]:
     source = study.source_language
     if cell.phase == "intermediate":
         names = study.tasks_of(cell.recipe)
-        others = study.all_languages()[1:] if Recipe.parse(cell.recipe).translated else []
         reads = [(name, split, source) for name in names for split in ("train", "dev")]
-        return reads + [(name, "translated", language) for name in names for language in others]
+        return reads + [
+            (name, "translated", lang) for name, langs in finetuning.languages(study, cell.recipe).items() for lang in langs[1:]
+        ]
     if cell.phase == "target":
         task = tasks.get(cell.target)
         reads = [(stage, "train", source) for stage in study.stages(cell.target) if tasks.get(stage).is_trained]
@@ -135,7 +136,7 @@ def _intermediate(study: Study, cell: Cell) -> dict:
     }
     if recipe.translated:
         translations = [revisions.of_translations(study.data, name) for name in own]
-        bearing |= {"languages": study.all_languages(), "noise": study.translation_noise, "translations": translations}
+        bearing |= {"languages": finetuning.languages(study, cell.recipe), "noise": study.translation_noise, "translations": translations}
     if recipe.mlm:
         bearing["mlm"] = [phase.mlm_examples, phase.mlm_share, phase.max_length]
     return bearing

@@ -31,7 +31,8 @@ def inputs(profile: str) -> str:
     files = [path for pattern in patterns for path in sorted(ROOT.glob(pattern)) if path.is_file()]
     folders = [values.get(key, like.get(key)) for key in ("source", "ccg", "translations")] + _encoders(values, like)
     digests = [f"{path.relative_to(ROOT)} {versions.file_digest(path)}" for path in files]
-    return versions.digest(values, like, digests, *map(_folder, folders))
+    named = [bool(name) and "$" not in os.path.expandvars(str(name)) for name in folders]
+    return versions.digest(values, like, digests, named, *map(_folder, folders))
 
 
 def _values(profile: str) -> dict:

@@ -1,6 +1,8 @@
 """Where rows come from: the microworld, the Hugging Face Hub, or a folder in the Hub's layout. One function, whatever the source."""
 
+import itertools
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 
 from xtools.problems import Problem
@@ -9,51 +11,87 @@ from xtools.sources.source import Source, texts  # noqa: F401  (for others to im
 from xtools.tasks import Task, format_of
 
 
-def rows(source: Source, task: Task, split: str, language: str, n: int | None = None) -> list[dict]:
-    """The first `n` canonical rows (None: all) of a task's split in a language.
+def rows(source: Source, task: Task, split: str, language: str, n: int | None = None, seed: int | None = None) -> list[dict]:
+    """The first `n` canonical rows (None: all) of a task's split in a language, or `n` that `seed` draws (`hub.drawn`): published sets
+    are ordered, SQuAD's by article. The microworld's rows are independent draws as they are.
 
-    Raises Problem when the split cannot be had, is empty, or holds a label outside its range.
+    Raises Problem when the split cannot be had, is empty, or holds a label outside its range. No rows come of a split that leaves rows
+    out (`Hub.without`) of which a subset has no others.
     """
-    read_rows = read(source, task, split, language, n)
+    read_rows = read(source, task, split, language, n, seed)
+    if not read_rows and source.subset and any(part.without for part in task.parts(split, language)):
+        return []
     check(read_rows, task, f"{task.name} {split} {language}")
     return read_rows
 
 
-def read(source: Source, task: Task, split: str, language: str, n: int | None = None) -> list[dict]:
+def read(source: Source, task: Task, split: str, language: str, n: int | None = None, seed: int | None = None) -> list[dict]:
     """As `rows`, for their text alone: labels are not checked."""
     if not source.is_generated:
         from xtools.sources import hub
 
-        return hub.rows(source, task, split, language, n)
+        by_chance = n is not None and seed is not None
+        return hub.drawn(source, task, split, language, n, seed) if by_chance else hub.rows(source, task, split, language, n)
     if n is None:
         raise Problem(f"{task.name}: the microworld has no end; say how many {split} examples to take")
     # Tasks that share a maker share its training rows, as XNLI trains on MNLI's; evaluation rows are each task's own.
     return microworld.rows(task.world, split if split == "train" else f"{task.name}-{split}", language, n)
 
 
-def identity(source: Source, task: Task, split: str, language: str, n: int | None) -> str:
+def identity(source: Source, task: Task, split: str, language: str, n: int | None, seed: int | None = None) -> str:
     """What tells the rows of `rows` from any others, as far as the code does not say it, without making them: which rows, of which files."""
     files = None
     if not source.is_generated:
         from xtools.sources import hub
 
         files = hub.identity(source, task, split, language)
-    return json.dumps([source.root, task.name, task.world, split, language, n, files])
+    by_chance = None if source.is_generated or n is None else seed
+    return json.dumps([source.root, task.name, task.world, split, language, n, by_chance, files])
 
 
-def translated(source: Source, task: Task, language: str, n: int | None) -> list[dict]:
-    """The first `n` training rows of a task, machine-translated into a language.
+def translations(source: Source, task: Task, languages: list[str]) -> list[str]:
+    """Those of some languages that a task's training rows are translated into: all of the microworld's."""
+    if source.is_generated:
+        return languages
+    from xtools.sources import hub
+
+    return [language for language in languages if hub.is_translated(source, task, language)]
+
+
+def translated(source: Source, task: Task, language: str, n: int | None, start: int = 0, step: int = 1) -> Iterator[dict]:
+    """Rows `start`, `start + step` and so on of the first `n` training rows of a task (None: of all), machine-translated into a language,
+    one at a time; those of the source language itself with `every`.
 
     In the microworld: exact translations in which a share `noise` of the words is another one. Elsewhere: the task's translated set on
     the Hub where there is one, else <translations>/<task>/<language>.jsonl with canonical rows. Raises Problem when there is neither.
     """
     if source.is_generated:
-        return microworld.translated(task.world, language, n, source.noise)
+        return iter(microworld.translated(task.world, language, n, source.noise)[start::step])
     from xtools.sources import hub
 
-    translations = hub.translated(source, task, language, n)
-    check(translations, task, f"{task.name} translated into {language}")
-    return translations
+    return _checked(hub.translated(source, task, language, n, start, step), task, f"{task.name} translated into {language}", start)
+
+
+def every(source: Source, task: Task, language: str, n: int | None, start: int, step: int) -> Iterator[dict]:
+    """Rows `start`, `start + step` and so on of the first `n` training rows of a task (None: of all), one at a time.
+
+    Rows are counted before those that the task's entry drops are left out. Raises Problem as `rows`.
+    """
+    if source.is_generated:
+        return iter(rows(source, task, "train", language, n)[start::step])
+    from xtools.sources import hub
+
+    return _checked(hub.every(source, task, language, n, start, step), task, f"{task.name} train {language}", start)
+
+
+def _checked(coming: Iterator[dict], task: Task, where: str, start: int) -> Iterator[dict]:
+    """The rows that come, as `check` has them; from the first row on there must be one."""
+    first = next(coming, None)
+    if first is None and start == 0:
+        check([], task, where)
+    for row in itertools.chain([first] if first else [], coming):
+        check([row], task, where)
+        yield row
 
 
 def retrieval(source: Source, task: Task, languages: list[str], n: int | None) -> tuple[dict[str, list[dict]], dict[str, list[dict]]]:

@@ -1,9 +1,12 @@
 """Rows from the Hugging Face Hub, or from a local folder in its layout (<owner>/<name>/<config>/*.parquet): only the root differs."""
 
+import bisect
 import hashlib
+import itertools
 import json
 import random
 import tarfile
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -168,11 +171,39 @@ def rows(source: Source, task: Task, split: str, language: str, n: int | None) -
     start = 0
     for part in parts(source, task, split, language):
         there = table(source, part, language)
-        canonical += _canonical(there, part, task, language, None if n is None else n - len(canonical), start)
+        left = None if n is None else n - len(canonical)
+        canonical += _canonical(enumerate(there), part, task, language, left, start, _left_out(source, part, language))
         start += len(there)  # rows without an id of their own are numbered through all parts
         if n is not None and len(canonical) >= n:
             break
     return canonical
+
+
+def drawn(source: Source, task: Task, split: str, language: str, n: int, seed: int) -> list[dict]:
+    """`n` canonical rows of a split drawn by `seed` without replacement, in the order of the files, so that with no fewer than there are
+    they are those of `rows`. Those of a smaller `n` are among those of a larger one. Only rows that are drawn are read."""
+    tables = [(part, table(source, part, language), _left_out(source, part, language)) for part in parts(source, task, split, language)]
+    starts = [0, *itertools.accumulate(len(there) for _, there, _ in tables)]
+    order = [*range(starts[-1])]
+    random.Random(f"rows-{seed}").shuffle(order)
+    found: dict[int, list[dict]] = {}
+    left = n
+    for number in order:
+        at = bisect.bisect_right(starts, number) - 1
+        (part, there, barred), i = tables[at], number - starts[at]
+        found[number] = _canonical([(i, there[i])], part, task, language, left, starts[at], barred)
+        left -= len(found[number])
+        if left == 0:
+            break
+    return [row for _, several in sorted(found.items()) for row in several]
+
+
+def _left_out(source: Source, part: Hub, language: str) -> frozenset[str]:
+    """The ids of the rows that a part leaves out because another set has them; none where a subset lacks that set."""
+    other = part.without
+    if other is None or (source.subset and not has(source, other, language)):
+        return frozenset()
+    return frozenset(str(row["id"]) for row in table(source, other, language))
 
 
 def identity(source: Source, task: Task, split: str, language: str) -> list:
@@ -194,21 +225,25 @@ def parts(source: Source, task: Task, split: str, language: str) -> list[Hub]:
     return there or wanted
 
 
-def _canonical(raw, part: Hub, task: Task, language: str, n: int | None, start: int = 0) -> list[dict]:
-    """At most `n` canonical rows of raw ones; those without an id of their own are numbered from `start` on."""
+def _canonical(
+    numbered: Iterable[tuple[int, dict]], part: Hub, task: Task, language: str, n: int | None, start: int = 0, barred=frozenset()
+) -> list[dict]:
+    """At most `n` canonical rows of raw ones of a part, which come with their number in it, those with a `barred` id apart; those without
+    an id of their own are numbered from `start` on."""
     rows: list[dict] = []
     i = 0
+    row: dict = {}
     if n == 0:
         return rows
     try:
-        for i, row in enumerate(raw):
-            if part.keep and not part.keep(row, part.name(language)):
+        for i, row in numbered:
+            if (part.keep and not part.keep(row, part.name(language))) or (barred and str(row["id"]) in barred):
                 continue
             rows += [{"id": str(row.get("id", start + i))} | canonical for canonical in _several(part.row(row))]
             if n is not None and len(rows) >= n:
                 break
     except (KeyError, IndexError, TypeError, ValueError) as error:
-        columns = ", ".join(raw[0])
+        columns = ", ".join(row)
         raise Problem(f"{_where(part, language)}: row {i} does not fit {task.name}: {_line(error)} (columns: {columns})") from error
     return rows if n is None else rows[:n]
 
@@ -220,17 +255,45 @@ def _several(canonical: dict | list[dict] | None) -> list[dict]:
     return canonical if isinstance(canonical, list) else [canonical]
 
 
-def translated(source: Source, task: Task, language: str, n: int | None) -> list[dict]:
-    """Machine-translated training rows: the task's set on the Hub, or <translations>/<task>/<language>.jsonl with canonical rows."""
-    if source.translations:
-        path = Path(source.translations, task.name, f"{language}.jsonl")
-        if path.exists():
-            translations = [json.loads(line) for line in path.read_text().splitlines()]
-            return translations if n is None else translations[:n]
-    if task.translated and language in task.translated.only:
-        return _canonical(table(source, task.translated, language), task.translated, task, language, n)
-    folder = source.translations or "<translations>"
-    raise Problem(f"{task.name}-mt: no translation into {language}; put canonical rows into {folder}/{task.name}/{language}.jsonl")
+def every(source: Source, task: Task, language: str, n: int | None, start: int, step: int) -> Iterator[dict]:
+    """Rows `start`, `start + step`, ... of the first `n` of a task's training set, counted through all its parts."""
+    before = 0
+    for part in parts(source, task, "train", language):
+        there, left = table(source, part, language), None if n is None else n - before
+        yield from _stepped(there, part, task, language, left, (start - before) % step, step, before)
+        before += len(there)
+
+
+def _stepped(there, part: Hub, task: Task, language: str, n: int | None, start: int, step: int, before: int = 0) -> Iterator[dict]:
+    """The canonical rows of every `step`-th of the first `n` raw rows of a part that follows on `before` others; no other is read."""
+    numbers = range(start, len(there) if n is None else min(n, len(there)), step)
+    raw = there.select(numbers) if isinstance(there, datasets.Dataset) else (there[i] for i in numbers)
+    for numbered in zip(numbers, raw, strict=True):
+        yield from _canonical([numbered], part, task, language, None, before)
+
+
+def is_translated(source: Source, task: Task, language: str) -> bool:
+    """Whether there is a translation of a task's training rows: in the study's folder, or on the Hub or in its copy."""
+    own, part = _own_translation(source, task, language), task.translated
+    return bool(own) or bool(part and language in part.only and has(source, part, language))
+
+
+def _own_translation(source: Source, task: Task, language: str) -> Path | None:
+    path = Path(source.translations or "", task.name, f"{language}.jsonl")
+    return path if source.translations and path.exists() else None
+
+
+def translated(source: Source, task: Task, language: str, n: int | None, start: int = 0, step: int = 1) -> Iterator[dict]:
+    """Machine-translated training rows `start`, `start + step`, ... of the first `n`: of <translations>/<task>/<language>.jsonl with canonical
+    rows, or the task's set on the Hub."""
+    if own := _own_translation(source, task, language):
+        with own.open() as lines:
+            yield from (json.loads(line) for line in itertools.islice(lines, start, n, step))
+    elif task.translated and language in task.translated.only:
+        yield from _stepped(table(source, task.translated, language), task.translated, task, language, n, start, step)
+    else:
+        folder = source.translations or "<translations>"
+        raise Problem(f"{task.name}-mt: no translation into {language}; put canonical rows into {folder}/{task.name}/{language}.jsonl")
 
 
 def counts(source: Source, task: Task, languages: list[str]) -> list[dict]:

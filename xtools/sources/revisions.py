@@ -25,7 +25,8 @@ def _parts(task: Task, split: str, language: str) -> Iterable[Hub]:
     """The Hub entries of a split; of `translated`, the task's machine-translated training set."""
     if split == "translated":
         return [task.translated] if task.translated and language in task.translated.only else []
-    return task.parts(split, language)
+    parts = task.parts(split, language)
+    return parts + [part.without for part in parts if part.without]
 
 
 def _state(source, part: Hub, language: str) -> str:

@@ -27,7 +27,8 @@ and where an answer comes from a row's own logits:
 and where it is searched for among candidates, by sentence vectors:
 
 - CAPS_QUERIES: whether a study's cap on test rows takes queries away
-- retrieve(task, queries, candidates, q, c, language): search with the vectors [rows, hidden] of queries and candidates (`Searched`)
+- retrieve(task, queries, candidates, q, c, language, device): search with the vectors [rows, hidden] of queries and candidates, large sets
+  on `device` (`Searched`)
 
 For people and files:
 

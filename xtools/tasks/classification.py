@@ -114,7 +114,8 @@ MNLI = {
     "train": Hub("nyu-mll/glue", "mnli", "train", _nli, rows=MNLI_ROWS),
     "dev": Hub("nyu-mll/glue", "mnli", "validation_matched", _nli, rows=9_815),
 }
-# SNLI + MNLI + ANLI rounds 1 to 3 (Phang et al. 2020, table 1): 1,104,934 training rows once those without a gold label are dropped.
+# SNLI + MNLI + ANLI rounds 1 to 3 (Phang et al. 2020, table 1): 1,104,934 training rows once those without a gold label are dropped. As
+# part of `all` it leaves MNLI to the task of that name, and they share a head, as jiant's guide trains SNLI, MNLI and ANLI together.
 ANLI_PLUS = {
     "train": (
         Hub("stanfordnlp/snli", "plain_text", "train", _nli, rows=SNLI_ROWS),
@@ -141,9 +142,10 @@ TASKS = [
         MNLI,
         labels=NLI,
         chance=100 / 3,
+        head="nli",
         translated=Hub("facebook/xnli", "{lang}", "train", _nli, rows=MNLI_ROWS, only=XNLI_LANGUAGES),
     ),
-    Task("anli_plus", "classification", "accuracy", "nli_plus", ANLI_PLUS, labels=NLI, chance=100 / 3),
+    Task("anli_plus", "classification", "accuracy", "nli_plus", ANLI_PLUS, labels=NLI, chance=100 / 3, head="nli"),
     Task(
         "qqp",
         "classification",

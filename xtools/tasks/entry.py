@@ -1,7 +1,7 @@
 """What an entry of a TASKS table says: the task, and where its splits lie on the Hub; and what a search for one of them gives."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from xtools.problems import Problem
 
@@ -15,7 +15,8 @@ class Hub:
     or None to drop it. `rows` is the number of rows that the published split has, per language where it is a dict; None where no
     source states it. `only` are the languages that the part serves (empty: all). `keep` says whether a row is of the language, for
     sets that hold several languages in one split. `reader` is how the files are read (xtools/sources/hub.py). `examples` is the number
-    of canonical rows, in the form of `rows`, where one row of the published split makes many.
+    of canonical rows, in the form of `rows`, where one row of the published split makes many, or `keep` takes a share of them.
+    `without` is a set whose rows, told by their ids, are left out.
     """
 
     repo: str
@@ -29,6 +30,7 @@ class Hub:
     revision: str | None = None
     reader: str = "dataset"
     examples: int | dict[str, int] | None = field(default=None, hash=False)
+    without: "Hub | None" = None
 
     @property
     def per_language(self) -> bool:
@@ -67,7 +69,8 @@ class Task:
     that is trained before this one, with the same head. `shares` is the target whose fine-tuned model serves this one too. `translated` is
     a machine-translated training set. `pooled` targets have the candidates of all languages in one pool. `file_labels` are the labels'
     names in XTREME's files, where those differ. `unanswerable` says that a context may hold no answer, and `normal_form` makes an answer in
-    a language comparable, where SQuAD's way is not the task's.
+    a language comparable, where SQuAD's way is not the task's. Tasks of one `head`, format and labels have one head where they are trained
+    together.
     """
 
     name: str
@@ -85,11 +88,19 @@ class Task:
     file_labels: tuple[str, ...] = ()
     unanswerable: bool = False
     normal_form: Callable[[str, str], str] | None = None
+    head: str = ""
 
     @property
     def splits(self) -> dict[str, tuple[Hub, ...]]:
         """The Hub entries of each split, also where there is but one."""
         return {split: parts if isinstance(parts, tuple) else (parts,) for split, parts in self.hub.items()}
+
+    def beside(self, others: list["Task"]) -> "Task":
+        """The task as it is trained beside others: without the parts of its training set that are the whole of another's, so that no row
+        counts twice; a task of one part keeps it."""
+        whole = [other.splits["train"][0] for other in others if len(other.splits["train"]) == 1]
+        kept = tuple(part for part in self.splits["train"] if part not in whole)
+        return replace(self, hub={**self.hub, "train": kept}) if 0 < len(kept) < len(self.splits["train"]) else self
 
     @property
     def is_target(self) -> bool:

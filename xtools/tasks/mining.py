@@ -1,6 +1,7 @@
 """Mining: which sentences of two corpora are translations of each other, most of which have none; F1 of the mined pairs.
 
-Queries are the corpus in another language, candidates the one in the source language; vectors are as retrieval's.
+Queries are the corpus in another language, candidates the one in the source language; vectors are as retrieval's, of one layer: the one
+that the study names, or the default. The threshold alone is tuned on the held-out fifth.
 """
 
 import math
@@ -8,8 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import torch
 
-from xtools.tasks import retrieval
+from xtools.tasks import retrieval, search
 from xtools.tasks.entry import Hub, Searched, Task
 from xtools.tasks.files import lines
 
@@ -24,11 +26,14 @@ encode, Head, loss = retrieval.encode, retrieval.Head, retrieval.loss
 Pair = tuple[float, str, str]  # a mined pair: its margin, the ids of query and candidate
 
 
-def retrieve(task: Task, queries: list[dict], candidates: list[dict], q: np.ndarray, c: np.ndarray, language: str) -> Searched:
+def retrieve(
+    task: Task, queries: list[dict], candidates: list[dict], q: np.ndarray, c: np.ndarray, language: str, device: torch.device = search.CPU
+) -> Searched:
     """Mine pairs over all sentences, by the vectors [rows, hidden] of queries and candidates; the queries that did not tune the threshold
-    are scored, each with one candidate or none."""
+    are scored, each with one candidate or none. Large sets are searched on `device`."""
     unique_queries, unique_candidates = deduplicate(queries, candidates)
-    pairs = mine_rows(unique_queries, unique_candidates, _of(unique_queries, queries, q), _of(unique_candidates, candidates, c))
+    x, y = _of(unique_queries, queries, q), _of(unique_candidates, candidates, c)
+    pairs = mine_rows(unique_queries, unique_candidates, x, y, device)
     held_out = unique_queries[::HELD_OUT]
     scored = [row for i, row in enumerate(unique_queries) if i % HELD_OUT]
     threshold = tune(pairs, held_out)
@@ -55,24 +60,26 @@ def unify(rows: list[dict]) -> tuple[list[dict], dict[str, str]]:
 
 
 def _of(chosen: list[dict], rows: list[dict], vectors: np.ndarray) -> np.ndarray:
-    """The vectors of some of the rows."""
+    """The vectors of some of the rows; no copy where they are all of them."""
+    if len(chosen) == len(rows):
+        return vectors
     place = {row["id"]: i for i, row in enumerate(rows)}
     return vectors[[place[row["id"]] for row in chosen]]
 
 
-def mine_rows(queries: list[dict], candidates: list[dict], x: np.ndarray, y: np.ndarray) -> list[Pair]:
+def mine_rows(queries: list[dict], candidates: list[dict], x: np.ndarray, y: np.ndarray, device: torch.device) -> list[Pair]:
     """As `mine`, with the rows' ids."""
-    return [(margin, queries[i]["id"], candidates[j]["id"]) for margin, i, j in mine(x, y)]
+    return [(margin, queries[i]["id"], candidates[j]["id"]) for margin, i, j in mine(x, y, device)]
 
 
-def mine(x: np.ndarray, y: np.ndarray) -> list[tuple[float, int, int]]:
+def mine(x: np.ndarray, y: np.ndarray, device: torch.device = search.CPU) -> list[tuple[float, int, int]]:
     """Pairs of rows of x and y, (score, row of x, row of y), best first, each row in one pair at most.
 
     The score is the ratio margin: the cosine over the mean of both sides' mean cosine to their `NEIGHBOURS` nearest (Artetxe and
-    Schwenk 2019, equation 4). Each row of either side proposes its best neighbour; proposals are taken greedily (XTREME's "max").
+    Schwenk 2019, equation 4). Each row of either side proposes its best neighbour; proposals are taken greedily (XTREME's "max"),
+    of equal ones x's before y's, and the first row's first.
     """
-    forward, to_y = retrieval.search(x, y, NEIGHBOURS)
-    backward, to_x = retrieval.search(y, x, NEIGHBOURS)
+    (forward, to_y), (backward, to_x) = search.mutual(x, y, NEIGHBOURS, device)
     mean_x, mean_y = forward.mean(1), backward.mean(1)
     margin_x = forward / ((mean_x[:, None] + mean_y[to_y]) / 2)
     margin_y = backward / ((mean_y[:, None] + mean_x[to_x]) / 2)

@@ -9,10 +9,10 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-import faiss
 import numpy as np
 import torch
 
+from xtools.tasks import search
 from xtools.tasks.entry import Hub, Searched, Task
 from xtools.tasks.files import accuracy, lines
 
@@ -20,7 +20,6 @@ COLUMNS = {"ids": list[list[int]], "row": int, "cut": bool}
 LOSS_IS_MEAN = False  # each query's loss hangs on all of the batch's positives
 CAPS_QUERIES = True
 K = 20  # candidates kept per query: XTREME-R's retrieval metrics look no further
-BLOCK = 65_536  # candidates searched at a time
 
 
 def encode(rows: list[dict], tokenizer, task: Task, max_length: int) -> list[dict]:
@@ -50,25 +49,6 @@ class Head(torch.nn.Module):
 def loss(logits: torch.Tensor, batch: dict) -> torch.Tensor:
     """Cross-entropy of each query's own positive among all of the batch's (in-batch softmax)."""
     return torch.nn.functional.cross_entropy(logits, torch.arange(len(logits), device=logits.device))
-
-
-def search(queries: np.ndarray, index: np.ndarray, k: int = K) -> tuple[np.ndarray, np.ndarray]:
-    """The `k` candidates of `index` [m, dim] with the largest cosine to each of `queries` [n, dim]: cosines and rows, both [n, k]."""
-    queries = _unit(queries)
-    best = faiss.ResultHeap(len(queries), min(k, len(index)), keep_max=True)
-    for start in range(0, len(index), BLOCK):  # a normalised copy of all of a large index would not fit beside it
-        block = _unit(index[start : start + BLOCK])
-        cosines, places = faiss.knn(queries, block, min(k, len(block)), metric=faiss.METRIC_INNER_PRODUCT)
-        best.add_result(cosines, places + start)
-    best.finalize()
-    return best.D, best.I
-
-
-def _unit(x: np.ndarray) -> np.ndarray:
-    """A copy of x [n, dim] with rows of length 1, in fp32."""
-    x = np.array(x, dtype=np.float32, order="C")
-    faiss.normalize_L2(x)
-    return x
 
 
 def average_precision(predicted: list[str], gold: list[str], k: int = K) -> float:
@@ -103,9 +83,11 @@ def score(predictions: list[list[str]], rows: list[dict], task: Task, language: 
     return {task.metric: 100 * sum(metric(ranked, row["gold"]) for ranked, row in zip(predictions, rows, strict=True)) / len(rows)}
 
 
-def retrieve(task: Task, queries: list[dict], candidates: list[dict], q: np.ndarray, c: np.ndarray, language: str) -> Searched:
-    """The nearest candidates of each query, by the vectors [rows, hidden] of queries and candidates."""
-    _, nearest = search(q, c)
+def retrieve(
+    task: Task, queries: list[dict], candidates: list[dict], q: np.ndarray, c: np.ndarray, language: str, device: torch.device = search.CPU
+) -> Searched:
+    """The nearest candidates of each query, by the vectors [rows, hidden] of queries and candidates; large sets are searched on `device`."""
+    _, nearest = search.nearest(q, c, K, device)
     predictions = [[candidates[i]["id"] for i in row] for row in nearest]
     return Searched(score(predictions, queries, task, language) | {"n": len(queries)}, predictions, queries)
 

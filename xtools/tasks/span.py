@@ -1,12 +1,19 @@
-"""Extractive question answering: a start and an end token in a window of the context, or no answer; exact match and F1."""
+"""Extractive question answering: a start and an end token in a window of the context, or no answer; exact match and F1.
 
+Windows and the reading of answers are those of BERT's run_squad (Devlin et al. 2019), which XTREME uses.
+"""
+
+import hashlib
+import itertools
 import json
+import math
 import re
 import string
 import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -16,39 +23,75 @@ import torch
 from xtools.batching import moved, pad
 from xtools.tasks.entry import Hub, Task
 
-COLUMNS = {"ids": list[list[int]], "row": int, "offsets": list[tuple[int, int]], "start": int, "end": int, "cut": bool}
+COLUMNS = {
+    "ids": list[list[int]],
+    "row": int,
+    "offsets": list[tuple[int, int]],
+    "own": list[int],
+    "start": int,
+    "end": int,
+    "cut": bool,
+}
 LOSS_IS_MEAN = True
-STRIDE = 0.33  # share of a window that overlaps with the one before (XTREME: 128 of 384 tokens)
+STEPS = 3  # a window starts a third of its length after the one before: XTREME's doc_stride, 128 of 384; other lengths are ours
 OUTSIDE = (-1, -1)  # in place of a token's first and last character, where it is not of the context
 MAX_ANSWER = 30  # tokens (XTREME's run_squad default)
 
 
 def encode(rows: list[dict], tokenizer, task: Task, max_length: int) -> list[dict]:
-    """Windows of at most `max_length` tokens over each row's context, overlapping by `STRIDE`, so that nothing is cut off.
+    """Windows of at most `max_length` tokens over each row's context, starting a third of that apart, so that nothing is lost.
 
-    A feature holds the character `offsets` of its context tokens (`OUTSIDE` elsewhere) and the `start` and `end` tokens of the first
-    answer; both are 0, the first token, in a window that does not hold the whole answer. A question longer than half a window is
-    cut to that, and the row marked `cut`.
+    A feature holds the character `offsets` of its context tokens (`OUTSIDE` elsewhere), the [first, end) tokens that are its `own` (see
+    `_owned`), and the `start` and `end` tokens of the first answer; both are 0, the first token, in a window that does not hold the whole
+    answer. A question longer than half a window is cut to that, and the row marked `cut`.
     """
     questions, cut = _short_questions(rows, tokenizer, max_length // 2)
-    encoded = tokenizer(
-        questions,
-        [row["context"] for row in rows],
-        truncation="only_second",
-        max_length=max_length,
-        stride=int(STRIDE * max_length / 2),
-        return_overflowing_tokens=True,
-        return_offsets_mapping=True,
-        return_attention_mask=False,
-    )
+    contexts = [row["context"] for row in rows]
+    encoded = tokenizer(questions, contexts, return_offsets_mapping=True, return_attention_mask=False, verbose=False)
     features = []
-    for w, row in enumerate(encoded["overflow_to_sample_mapping"]):
-        inside = [s == 1 for s in encoded.sequence_ids(w)]
-        offsets = [o if i else OUTSIDE for o, i in zip(encoded["offset_mapping"][w], inside, strict=True)]
-        start, end = _target(offsets, rows[row])
-        feature = {"ids": [encoded["input_ids"][w]], "row": row, "offsets": offsets, "start": start, "end": end, "cut": row in cut}
-        features.append(feature)
+    for i, row in enumerate(rows):
+        pair = encoded["input_ids"][i], encoded["offset_mapping"][i], encoded.sequence_ids(i)
+        for window in _windows(*pair, max_length):
+            start, end = _target(window["offsets"], row)
+            features.append({"row": i, "start": start, "end": end, "cut": i in cut} | window)
     return features
+
+
+def _windows(ids: list[int], offsets: list, sides: list[int | None], max_length: int) -> list[dict]:
+    """The windows of a pair of question and context, tokenized whole; `sides` says which of the two a token is of (1: the context)."""
+    first = sides.index(1) if 1 in sides else len(ids)
+    size = sides.count(1)
+    room = max_length - (len(ids) - size)
+    spans = window_spans(size, room, min(room, max_length // STEPS))
+    windows = []
+    for (start, stop), (own, end) in zip(spans, _owned(spans), strict=True):
+        cut = slice(first + start, first + stop)
+        outside = [OUTSIDE] * first, [OUTSIDE] * (len(ids) - first - size)
+        window = {"ids": [ids[:first] + ids[cut] + ids[first + size :]], "offsets": [*outside[0], *offsets[cut], *outside[1]]}
+        windows.append(window | {"own": [own - start + first, end - start + first]})
+    return windows
+
+
+def window_spans(size: int, room: int, step: int) -> list[tuple[int, int]]:
+    """The [start, stop) tokens of a context of `size` tokens in each window: `room` tokens, from every `step`th on, until the end is in."""
+    last = max(0, math.ceil((size - room) / step))
+    return [(i * step, min(size, i * step + room)) for i in range(last + 1)]
+
+
+def _owned(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The tokens [first, end) of each window for which no other has more context: the most to the shorter side, a hundredth of a window's
+    length deciding between two, and the first window where that does not.
+
+    They lie side by side, since of two windows the later one gains on the earlier from token to token.
+    """
+    if len(spans) == 1:
+        return spans
+    start, stop = np.array(spans).T[..., None]
+    token = np.arange(stop.max())
+    context = np.minimum(token - start, stop - 1 - token) + 0.01 * (stop - start)
+    owner = np.where((token >= start) & (token < stop), context, -1.0).argmax(0)
+    ends = np.searchsorted(owner, np.arange(len(spans) + 1)).tolist()
+    return list(itertools.pairwise(ends))
 
 
 def _short_questions(rows: list[dict], tokenizer, limit: int) -> tuple[list[str], set[int]]:
@@ -97,17 +140,25 @@ def loss(logits: torch.Tensor, batch: dict) -> torch.Tensor:
 def decode(logits: torch.Tensor, batch: dict, task: Task) -> list[tuple[float, int, int, float]]:
     """Each window's best span as (score, first token, last token, score of no answer).
 
-    A span's score is its start logit plus its end logit, over spans of up to `MAX_ANSWER` tokens; that of no answer is the first token's.
+    A span's score is its start logit plus its end logit, over spans of up to `MAX_ANSWER` tokens that start in one of the window's own
+    tokens; that of no answer is the first token's.
     """
     features, width = batch["features"], logits.shape[1]
     context = moved(pad([np.asarray(f["offsets"])[:, 0] >= 0 for f in features], 0).bool(), logits.device)
-    start, end = (logits[..., i].masked_fill(~context, -1e4) for i in (0, 1))
+    own = moved(pad([_mask(f) for f in features], 0).bool(), logits.device)
+    start, end = logits[..., 0].masked_fill(~own, -1e4), logits[..., 1].masked_fill(~context, -1e4)
     allowed = torch.ones(width, width, dtype=torch.bool, device=logits.device).triu().tril(MAX_ANSWER - 1)
     spans = (start[:, :, None] + end[:, None, :]).masked_fill(~allowed, -1e9).flatten(1)
     values, places = spans.max(1)
     # Where every context has an answer, no answer never wins.
     null = logits[:, 0].sum(-1).tolist() if task.unanswerable else [-float("inf")] * len(features)
     return [(v, p // width, p % width, n) for v, p, n in zip(values.tolist(), places.tolist(), null, strict=True)]
+
+
+def _mask(feature: dict) -> np.ndarray:
+    """Which of a window's tokens are its own."""
+    place, (first, end) = np.arange(len(feature["offsets"])), feature["own"]
+    return (place >= first) & (place < end)
 
 
 def assemble(features: list[dict], parts: list[tuple], rows: list[dict]) -> list[str]:
@@ -243,6 +294,22 @@ def _tydiqa_language(row: dict, name: str) -> bool:
     return row["id"].partition("-")[0] == name
 
 
+def _tydiqa_train(row: dict, name: str) -> bool:
+    """Rows of the language whose article is not held out."""
+    return _tydiqa_language(row, name) and not _held_out(row)
+
+
+def _tydiqa_dev(row: dict, name: str) -> bool:
+    """Rows of the language whose article is held out: the published development set is the benchmark's test set."""
+    return _tydiqa_language(row, name) and _held_out(row)
+
+
+def _held_out(row: dict) -> bool:
+    """Whether an article is in the tenth, by a hash of its title, that is held out of training; where rows have no title, its context."""
+    digest = hashlib.sha256((row.get("title") or row["context"]).encode()).digest()
+    return int.from_bytes(digest[:8]) % 10 == 0
+
+
 SQUAD = {
     "train": Hub("rajpurkar/squad", "plain_text", "train", _squad, rows=87_599),
     "dev": Hub("rajpurkar/squad", "plain_text", "validation", _squad, rows=10_570),
@@ -251,11 +318,13 @@ SQUAD_V2 = {
     "train": Hub("rajpurkar/squad_v2", "squad_v2", "train", _squad, rows=130_319),
     "dev": Hub("rajpurkar/squad_v2", "squad_v2", "validation", _squad, rows=11_873),
 }
+XQUAD = Hub("google/xquad", "xquad.{lang}", "validation", _squad, rows=1_190)
 XQUAD_LANGUAGES = tuple("en ar de el es hi ro ru th tr vi zh".split())
 MLQA_ROWS = {"en": 11_590, "de": 4_517, "es": 5_253, "ar": 5_335, "zh": 5_137, "vi": 5_495, "hi": 4_918}
 TYDIQA_NAMES = dict(
     en="english", ar="arabic", bn="bengali", fi="finnish", id="indonesian", ko="korean", ru="russian", sw="swahili", te="telugu"
 )
+TYDIQA_TEST = {"ar": 921, "bn": 113, "en": 440, "fi": 782, "id": 565, "ko": 276, "ru": 812, "sw": 499, "te": 669}
 TYDIQA = ("google-research-datasets/tydiqa", "secondary_task")  # all languages in one table; the primary task is another, of 6 GB
 
 TASKS = [
@@ -266,7 +335,8 @@ TASKS = [
         "span",
         "f1_exact",
         "qa",
-        SQUAD | {"test": Hub("google/xquad", "xquad.{lang}", "validation", _squad, rows=1_190)},
+        # XQuAD translates questions of SQuAD's development set; they are no development rows here.
+        SQUAD | {"dev": replace(SQUAD["dev"], without=XQUAD, examples=9_380), "test": XQUAD},
         languages=XQUAD_LANGUAGES,
     ),
     Task(
@@ -286,9 +356,10 @@ TASKS = [
         "f1_exact",
         "qa_sparse",
         {
-            "train": Hub(*TYDIQA, "train", _squad, TYDIQA_NAMES, rows=49_881, keep=_tydiqa_language),
-            "dev": Hub(*TYDIQA, "validation", _squad, TYDIQA_NAMES, rows=5_077, keep=_tydiqa_language),
-            "test": Hub(*TYDIQA, "validation", _squad, TYDIQA_NAMES, rows=5_077, keep=_tydiqa_language),
+            # 3,696 of the rows are English, about a tenth of which is held out.
+            "train": Hub(*TYDIQA, "train", _squad, TYDIQA_NAMES, rows=49_881, keep=_tydiqa_train, examples={"en": 3_326}),
+            "dev": Hub(*TYDIQA, "train", _squad, TYDIQA_NAMES, rows=49_881, keep=_tydiqa_dev, examples={"en": 370}),
+            "test": Hub(*TYDIQA, "validation", _squad, TYDIQA_NAMES, rows=5_077, keep=_tydiqa_language, examples=TYDIQA_TEST),
         },
         languages=tuple(TYDIQA_NAMES),
     ),
