@@ -32,7 +32,6 @@ from xtools.report import examples, findings, plots
 run = cells.start(study, "intermediate", backbone, recipe, seed=seed, folder=folder)
 encoder = run.load_encoder()
 data = finetuning.recipe_data(encoder, run.study, recipe, seed)
-beside = finetuning.beside(encoder, run.study, recipe, seed)
 languages = finetuning.languages(run.study, recipe)
 read = ", ".join(f"{features.rows:,} x {name} in {' '.join(languages[name])}" for name, (_, features) in data.items())
 print(f"{run.study.title}: {backbone}, seed {seed}, on {read}")
@@ -45,7 +44,7 @@ first = finetuning.first_rows(run.study, data)
 plots.frame(examples.table([(name, task, first[name], None) for name, (task, _) in data.items()]), "First training example")
 
 # %%
-settings = finetuning.settings(run.study, recipe)
+settings, beside = finetuning.settings(run.study, recipe), finetuning.beside(encoder, run.study, recipe, seed)
 with run.clock("training"):
     heads, curve = finetuning.fine_tune(encoder, data, settings, seed, run.checkpoint, beside=beside)
 plots.learning_curve(curve, f"{backbone} on {recipe}")
