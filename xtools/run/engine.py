@@ -122,6 +122,8 @@ def cell_server():
             for lock in HELD:
                 os.close(lock)  # or it would be held as long as the server lives
             os.setsid()
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_DFL)
             die_with_parent()
             try:
                 serve(address)
