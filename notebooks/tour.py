@@ -25,7 +25,6 @@ target: str = "xnli"  # one of the study's targets that are trained
 seed: int = 0  # names the backbone, the order of the examples and the new head
 
 # %%
-import pandas as pd
 import torch
 
 from xtools import backbones, batching, encoder, finetuning, scoring, sources, study as studies, tasks
@@ -133,7 +132,7 @@ plots.scores_by_language(scores, task.metric, source, task.chance)
 
 # %%
 gap = scoring.transfer_gap(scores, source)
-average = pd.Series(scores).mean()
+average = sum(scores.values()) / len(scores)
 plots.lead(
     f"After {progress['steps']} steps {backbone} scores {average:.1f} on average; the other languages lie {gap:.1f} points below {source}."
 )

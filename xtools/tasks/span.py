@@ -53,7 +53,8 @@ def encode(rows: list[dict], tokenizer, task: Task, max_length: int) -> list[dic
         pair = encoded["input_ids"][i], encoded["offset_mapping"][i], encoded.sequence_ids(i)
         for window in _windows(*pair, max_length):
             start, end = _target(window["offsets"], row)
-            features.append({"row": i, "start": start, "end": end, "cut": i in cut} | window)
+            feature = window | {"row": i, "start": start, "end": end, "cut": i in cut}
+            features.append({name: feature[name] for name in COLUMNS})
     return features
 
 
