@@ -21,6 +21,7 @@ help: ## print this list
 
 .venv/lock: requirements.lock
 	@test -x .venv/bin/python || $(PYTHON) -c "import sys; sys.version_info < (3, 11) and sys.exit('Python 3.11 or newer is needed: make PYTHON=python3.12')"
+	@test ! -L .venv || { echo ".venv: a link to another environment, which is not emptied; remove the link, or update that environment" >&2; exit 2; }
 	@echo "making .venv from requirements.lock (once, a few minutes)"
 	@$(PYTHON) -m venv --clear .venv
 	@.venv/bin/python -m pip install --quiet --no-compile --disable-pip-version-check -r requirements.lock
