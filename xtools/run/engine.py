@@ -103,8 +103,10 @@ def locked(folder: Path):
         file.write(f"{os.getpid()}")
         file.flush()
         HELD.append(file.fileno())
-        yield
-        HELD.remove(file.fileno())
+        try:
+            yield
+        finally:
+            HELD.remove(file.fileno())
 
 
 @contextlib.contextmanager
