@@ -24,7 +24,7 @@ seed: int = 0  # names the whole chain, pretraining included
 folder: str = ""  # where the grid keeps what this notebook makes; empty: no result is kept
 
 # %%
-from xtools import backbones, cells, pretraining, records
+from xtools import backbones, cells, pretraining, results
 from xtools.report import findings, plots
 
 run = cells.start(study, "backbone", backbone, seed=seed, folder=folder)
@@ -70,6 +70,6 @@ plots.scores_by_language(pictures, title, run.study.source_language, chance, "Th
 # ## What was found
 
 # %%
-result = records.Backbone(card=card, parameters=backbones.parameters(encoder))
+result = results.Backbone(card=card, parameters=backbones.parameters(encoder))
 run.save(result)
 plots.lead(findings.of_backbone(backbone, result))

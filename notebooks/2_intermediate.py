@@ -26,7 +26,7 @@ seed: int = 0  # names the whole chain, pretraining included
 folder: str = ""  # where the grid keeps what this notebook makes; empty: no result is kept
 
 # %%
-from xtools import cells, finetuning
+from xtools import cells, finetuning, restarts
 from xtools.report import examples, findings, plots
 
 run = cells.start(study, "intermediate", backbone, recipe, seed=seed, folder=folder)
@@ -44,17 +44,18 @@ first = finetuning.first_rows(run.study, data)
 plots.frame(examples.table([(name, task, first[name], None) for name, (task, _) in data.items()]), "First training example")
 
 # %%
-settings, beside = finetuning.settings(run.study, recipe), finetuning.beside(encoder, run.study, recipe, seed)
+settings, widths = finetuning.settings(run.study, recipe), finetuning.widths(run.study, data)
+beside = finetuning.beside(encoder, run.study, recipe, seed)
 with run.clock("training"):
-    heads, curve = finetuning.fine_tune(encoder, data, settings, seed, run.checkpoint, beside=beside)
-plots.learning_curve(curve, f"{backbone} on {recipe}")
+    tuned = restarts.tune(encoder, run.study, data, settings, widths, seed, run.checkpoint, beside=beside)
+plots.learning_curve(tuned.curve, f"{backbone} on {recipe}")
 
 # %% [markdown]
 # Did it learn the task? Scores on the source language's development set, above chance or not:
 
 # %%
 with run.clock("scoring"):
-    scores, predictions = finetuning.development_scores(encoder, heads, run.study, data)
+    scores, predictions = finetuning.development_scores(encoder, tuned.heads, run.study, data)
 plots.frame(finetuning.score_frame(scores), "Development scores (%)")
 
 # %% [markdown]
@@ -70,7 +71,7 @@ plots.frame(examples.table([(k, data[k][0], rows[k], predictions[k]) for k in ro
 # The encoder, without the heads, is what the targets start from.
 
 # %%
-result = finetuning.result(run.study, recipe, data, scores, curve, encoder)
+result = finetuning.result(run.study, recipe, data, scores, tuned, encoder)
 run.save_encoder(encoder)
 run.save(result, predictions, rows)
 plots.lead(findings.of_intermediate(recipe, result))

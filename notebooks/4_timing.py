@@ -26,7 +26,7 @@ seed: int = 0  # the number of the repetition; the weights are those of the stud
 folder: str = ""  # where the grid keeps what this notebook makes; empty: no result is kept
 
 # %%
-from xtools import cells, records, targets, timing
+from xtools import cells, results, targets, timing
 from xtools.report import costs, findings, plots
 
 run = cells.start(study, "timing", backbone, seed=seed, folder=folder)
@@ -42,7 +42,7 @@ print(f"{run.study.title}: {backbone}, {settings.weights} weights, tokenizer {ru
 # %%
 times = timing.measure(encoder, features, settings)
 fixed = {"precision": encoder.precision, "attention": encoder.attention, "weights": settings.weights, "tokenizer": run.tokenizer}
-result = records.Timing(**exact, **fixed, measured=times)
+result = results.Timing(**exact, **fixed, measured=times)
 plots.frame(costs.summary(result), "Cost of inference")
 
 # %% [markdown]

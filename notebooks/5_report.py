@@ -22,7 +22,7 @@ study: str = "pocket"  # params/<study>.yaml
 folder: str = ""  # where the grid keeps what this notebook makes; empty: no result is kept
 
 # %%
-from xtools import cells, records
+from xtools import cells, records, results
 from xtools.report import claims, costs, plots, questions, stats, tables
 
 run = cells.start(study, "report", folder=folder)
@@ -240,4 +240,4 @@ caption = f"Claims against {run.study.name} ({tables.scope(run.study)})"
 plots.linked(tables.ledger_frame(ledger), tables.links(run.study, ledger), caption)
 
 # %%
-run.save(records.Report(headline=headline, ledger=tables.verdicts(ledger)))
+run.save(results.Report(headline=headline, ledger=tables.verdicts(ledger)))

@@ -15,7 +15,7 @@ from filelock import FileLock
 
 from xtools import ROOT, features
 from xtools import encoder as encoders
-from xtools.settings import Training
+from xtools.settings import Finetuning
 from xtools.sources import world
 
 torch.set_num_threads(1)
@@ -41,7 +41,7 @@ def tiny(tokenizer):
 
 @pytest.fixture
 def settings():
-    return Training(learning_rate=1e-3, epochs=2, batch_size=8, max_length=64)
+    return Finetuning(learning_rate=1e-3, epochs=2, batch_size=8, max_length=64)
 
 
 @pytest.fixture

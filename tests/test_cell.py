@@ -6,7 +6,7 @@ import pytest
 
 from xtools import records, study
 from xtools.problems import Problem
-from xtools.records import Backbone, Size
+from xtools.results import Backbone, Size
 from xtools.run import cell as cells
 from xtools.run import fingerprints
 from xtools.study import Cell
@@ -68,14 +68,25 @@ def test_a_notebook_without_a_result_is_a_failure(notebook):
         cells.execute(CELL, "abc")
 
 
-def test_what_an_earlier_attempt_left_goes_save_its_checkpoint(notebook):
-    notebook(fail)
+def test_what_training_had_saved_stays_until_there_is_a_record(notebook):
+    saved = [CELL.folder / f"checkpoint{stem}.safetensors" for stem in ("", "-social_iqa", "-social_iqa-1")]
+
+    def fail_after_training():
+        for path in saved:
+            path.touch()
+        fail()
+
+    notebook(fail_after_training)
     with pytest.raises(Problem):
         cells.execute(CELL, "abc")
-    (CELL.folder / "checkpoint.safetensors").touch()
-    notebook(succeed)
+    assert all(path.exists() for path in saved)
+    notebook(lambda: [succeed(), assert_all_there(saved)])
     cells.execute(CELL, "abc")
-    assert not (CELL.folder / "failed.txt").exists() and (CELL.folder / "checkpoint.safetensors").exists()
+    assert not (CELL.folder / "failed.txt").exists() and not any(path.exists() for path in saved)
+
+
+def assert_all_there(paths):
+    assert all(path.exists() for path in paths), "a later attempt goes on from what the first had saved"
 
 
 def test_a_cell_that_is_there_is_not_run_again(notebook):

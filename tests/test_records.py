@@ -5,7 +5,7 @@ import pytest
 
 from xtools import records, study
 from xtools.problems import Problem
-from xtools.records import Backbone, Score, Size
+from xtools.results import Backbone, Score, Size
 from xtools.study import Cell
 
 CELL = Cell("never-run", "backbone", "tiny", seed=3)

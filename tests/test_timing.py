@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForMaskedLM
 
 from xtools import encoder as encoders
-from xtools import records, study, timing
+from xtools import results, study, timing
 from xtools.report import costs
 from xtools.scoring import forward
 from xtools.settings import Timing
@@ -75,7 +75,7 @@ def test_a_repetition_measures_everything(tiny):
     assert set(measured) == {(8, 1), (8, 4), (16, 1), (16, 4)}
     assert [p["hole"] for p in found["sweep"] if p["length"] == 500] == ["longer than the 64 tokens that the encoder reads"]
     assert [v["variant"] for v in found["variants"]] == ["int8/eager", "fp32/sdpa"] and all(v["median"] > 0 for v in found["variants"])
-    result = records.Timing(**fixed, precision="fp32", attention="eager", weights="random", tokenizer="its own", measured=found)
+    result = results.Timing(**fixed, precision="fp32", attention="eager", weights="random", tokenizer="its own", measured=found)
     assert list(costs.summary(result).columns) == ["", "this repetition"]
     assert list(costs.variants_frame(result).setting) == ["as timed (fp32/eager)", "int8/eager", "fp32/sdpa"]
     assert costs.sweep_memory(result).empty
@@ -128,7 +128,7 @@ def test_a_gpus_peaks_are_those_of_the_scored_pass_and_of_each_point_by_itself(c
     assert {(p["length"], p["batch"]): p.get("allocated") for p in found["sweep"]} == {
         (8, 1): 108, (8, 4): 132, (16, 1): 116, (16, 4): 164, (500, None): None
     }  # fmt: skip
-    result = records.Timing(
+    result = results.Timing(
         **timing.exact(card, {"qaa": features([8])}),
         precision="fp32",
         attention="sdpa",

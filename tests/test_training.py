@@ -33,8 +33,8 @@ def test_resumed_equals_uninterrupted(settings, tmp_path, monkeypatch, stop):
     path = tmp_path / "checkpoint.safetensors"
     write = training.write_checkpoint
 
-    def write_and_stop(path, modules, optimizer, losses, step):
-        write(path, modules, optimizer, losses, step)
+    def write_and_stop(path, modules, optimizer, losses, step, selection):
+        write(path, modules, optimizer, losses, step, selection)
         if step == stop:
             raise Interrupted
 
@@ -44,13 +44,13 @@ def test_resumed_equals_uninterrupted(settings, tmp_path, monkeypatch, stop):
     monkeypatch.undo()
     again, stream = problem(seed=99)  # other weights: all must come from the checkpoint
     inputs = problem()[1]
-    again_stream = Stream("toy", inputs.lengths, _with_model(again))
+    again_stream = Stream("toy", inputs.lengths, with_model(again))
     assert train(again, [again_stream], settings, 7, path) == expected
     assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), again.state_dict().values(), strict=True))
-    assert not path.exists()
+    assert train(problem(seed=5)[0], [again_stream], settings, 7, path) == expected, "what comes after training may fail without losing it"
 
 
-def _with_model(model):
+def with_model(model):
     torch.manual_seed(0)
     torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Dropout(0.5), torch.nn.Linear(8, 1))
     x, y = torch.randn(64, 4), torch.randn(64, 1)

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_model, save_model
 
-from xtools import backbones, encoder, records, study
+from xtools import backbones, encoder, records, results, study
 from xtools.problems import Problem, nearest
 from xtools.study import Cell, Study
 
@@ -70,7 +70,7 @@ class Run:
             load_model(head, self.study.upstream(self.cell).folder / "head.safetensors")
         return bool(shared)
 
-    def save(self, result: records.Stored, predictions: dict | None = None, rows: dict | None = None) -> None:
+    def save(self, result: results.Stored, predictions: dict | None = None, rows: dict | None = None) -> None:
         """Hand over what the cell measured (equal for equal parameters) and, where there are any, its predictions.
 
         Predictions and rows are lists per language (or task); each prediction is written with its row's id.
@@ -106,7 +106,9 @@ def start(profile: str, phase: str, backbone="", recipe="", target="", seed=0, f
     ):
         if value and value not in known:
             raise Problem(f"{name} {value}: not in params/{profile}.yaml{nearest(value, known)}")
-    return Run(loaded, Cell(profile, phase, backbone, recipe, target, seed), Path(folder) if folder else None)
+    return Run(
+        loaded.of(backbone) if backbone else loaded, Cell(profile, phase, backbone, recipe, target, seed), Path(folder) if folder else None
+    )
 
 
 def threads(timing: study.Timing) -> study.Timing:

@@ -1,15 +1,16 @@
 """Fine-tuning an encoder on one task or several: what the intermediate phase and the target phase share."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import pandas as pd
 import torch
 
-from xtools import pretraining, records, scoring, sources, tasks
+from xtools import pretraining, results, scoring, sources, tasks
 from xtools.batching import collate, length
 from xtools.encoder import Encoder, check_length
-from xtools.settings import Training
+from xtools.selection import Selection
+from xtools.settings import Finetuning
 from xtools.study import Recipe, Study
 from xtools.tasks import Task, format_of
 from xtools.training import Stream, train
@@ -38,12 +39,14 @@ def task_stream(encoder: Encoder, head: torch.nn.Module, task: Task, features: S
 
 
 def fine_tune(
-    encoder: Encoder, data: dict[str, tuple[Task, Sequence[dict]]], settings, seed: int, checkpoint=None, heads=None, beside=()
+    encoder: Encoder, data: dict[str, tuple[Task, Sequence[dict]]], settings, seed: int, checkpoint=None, heads=None, beside=(), looked=None
 ) -> tuple[dict, dict]:
     """Train the encoder in place on {name: (task, features)}; returns the heads and the learning curve.
 
     Each task has a new head unless `heads` holds one, or shares one with others (`sharing`). Streams of `beside`, masked-LM ones, are
-    mixed in.
+    mixed in. `looked` gives, of the heads, each task's score on development rows (`looks`); without it the last state is kept.
+
+    Raises NotFinite.
     """
     torch.manual_seed(seed)
     owner = sharing({name: task for name, (task, _) in data.items()})
@@ -52,7 +55,8 @@ def fine_tune(
     streams = [task_stream(encoder, each[name], task, features) for name, (task, features) in data.items()]
     trained = encoder.model if beside else encoder.model.base_model  # without masked-LM, its head stays as it is
     modules = torch.nn.ModuleDict({"encoder": trained, "heads": own})
-    return each, train(modules, [*streams, *beside], settings, seed, checkpoint)
+    selection = Selection(lambda: looked(each), settings.eval_steps, settings.patience) if looked else None
+    return each, train(modules, [*streams, *beside], settings, seed, checkpoint, selection=selection)
 
 
 def sharing(together: dict[str, Task]) -> dict[str, str]:
@@ -138,7 +142,7 @@ def first_rows(study: Study, data: dict) -> dict[str, list[dict]]:
     return {name: sources.rows(study.data, task, "train", study.source_language, 1) for name, (task, _) in data.items()}
 
 
-def settings(study: Study, recipe: str) -> Training:
+def settings(study: Study, recipe: str) -> Finetuning:
     """A recipe's training parameters: its task's own, or those of `all`."""
     return study.intermediate.for_task(Recipe.parse(recipe).task)
 
@@ -170,6 +174,35 @@ def development_scores(encoder: Encoder, heads: dict, study: Study, data: dict) 
     return scores, predictions
 
 
+def looked_at(study: Study, data: dict, settings: Finetuning) -> dict[str, list[dict]]:
+    """The development rows that tell how far training has come, by task; none where nothing hangs on them, or a subset has none."""
+    if not settings.is_looked_at:
+        return {}
+    rows = {name: development_rows(study, task)[: settings.eval_rows] for name, (task, _) in data.items() if "dev" in task.hub}
+    return {name: of_task for name, of_task in rows.items() if of_task}
+
+
+def looks(
+    encoder: Encoder, study: Study, data: dict, rows: dict[str, list[dict]], widths: dict[str, int]
+) -> Callable[[dict], dict[str, float]]:
+    """A function of the heads that gives each task's main metric on its rows now, in percent, in fp32 as scores are."""
+
+    def scores(heads: dict) -> dict[str, float]:
+        scored = {}
+        for name, of_task in rows.items():
+            task = data[name][0]
+            found, _ = scoring.evaluate(encoder, heads[name], task, of_task, widths[name], study.source_language)
+            scored[name] = found[task.metric]
+        return scored
+
+    return scores
+
+
+def widths(study: Study, data: dict) -> dict[str, int]:
+    """The most tokens of each intermediate task's inputs."""
+    return {name: study.intermediate.for_task(name).max_length for name in data}
+
+
 def score_frame(scores: dict[str, dict]) -> pd.DataFrame:
     """Development scores per task, with chance and the number of rows."""
     rows = []
@@ -179,15 +212,16 @@ def score_frame(scores: dict[str, dict]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def result(study: Study, recipe: str, data: dict, scores: dict[str, dict], curve: dict, encoder: Encoder) -> records.Intermediate:
-    """What an intermediate cell's record keeps."""
+def result(study: Study, recipe: str, data: dict, scores: dict[str, dict], tuned, encoder: Encoder) -> results.Intermediate:
+    """What an intermediate cell's record keeps; `tuned` is what training gave (xtools/restarts.py)."""
     counts = [entry for _, (task, _) in data.items() for entry in sources.counts(study.data, task, [])] if study.subset else []
-    return records.Intermediate(
-        dev={name: records.Score.of(score) for name, score in scores.items()},
-        curve=records.Curve(**curve),
+    return results.Intermediate(
+        dev={name: results.Score.of(score) for name, score in scores.items()},
+        curve=results.Curve(**tuned.curve),
+        attempts=tuned.attempts,
         examples={name: features.rows for name, (_, features) in data.items()},
         languages=languages(study, recipe),
         precision=encoder.precision,
         attention=encoder.attention,
-        subset=[records.Subset(**entry) for entry in counts],
+        subset=[results.Subset(**entry) for entry in counts],
     )

@@ -6,7 +6,7 @@ rely on those before it.
 
 from xtools import tasks
 from xtools.problems import nearest
-from xtools.settings import Recipe, Training
+from xtools.settings import Finetuning, Recipe
 from xtools.sources import world
 
 
@@ -30,9 +30,9 @@ def targets_name_target_tasks(study) -> None:
 
 def exceptions_name_tasks_of_their_phase(study) -> None:
     if study.intermediate:
-        _all_known("intermediate.tasks", study.intermediate.tasks, ["all", *_tasks(are_targets=False)])
+        _all_named("intermediate", study.intermediate, ["all", *_tasks(are_targets=False)])
     firsts = [task.first for task in tasks.registry().values() if task.first]
-    _all_known("target.tasks", study.target.tasks, [*_tasks(are_targets=True), *firsts])
+    _all_named("target", study.target, [*_tasks(are_targets=True), *firsts])
 
 
 def nothing_stands_twice(study) -> None:
@@ -44,11 +44,24 @@ def nothing_stands_twice(study) -> None:
 
 def exceptions_set_what_training_has(study) -> None:
     for phase in filter(None, (study.intermediate, study.target)):
-        for name, exception in phase.tasks.items():
-            for key in exception:
-                if key not in Training.model_fields:
-                    raise ValueError(f"tasks.{name}.{key}: unknown key{nearest(key, Training.model_fields)}")
-            phase.for_task(name)  # pydantic looks at the values
+        for where, exceptions in {"tasks": phase.tasks, **{f"backbones.{name}": of for name, of in phase.backbones.items()}}.items():
+            _are_settings(phase, where, exceptions)
+
+
+def _are_settings(phase, where: str, exceptions: dict[str, dict]) -> None:
+    for name, exception in exceptions.items():
+        for key in exception:
+            if key not in Finetuning.model_fields:
+                raise ValueError(f"{where}.{name}.{key}: unknown key{nearest(key, Finetuning.model_fields)}")
+        phase.model_copy(update={"tasks": {name: phase.tasks.get(name, {}) | exception}}).for_task(name)  # pydantic looks at the values
+
+
+def exceptions_are_of_backbones(study) -> None:
+    """Of the study's, or of any on the Hub: a protocol knows more encoders than a study has."""
+    for key, phase in (("intermediate", study.intermediate), ("target", study.target)):
+        for name in phase.backbones if phase else ():
+            if name not in study.backbones and "/" not in name:
+                raise ValueError(f"{key}.backbones: {name} is unknown{nearest(name, study.backbones)}")
 
 
 def each_task_of_all_has_its_own_length(study) -> None:
@@ -122,6 +135,7 @@ RULES = (
     exceptions_name_tasks_of_their_phase,
     nothing_stands_twice,
     exceptions_set_what_training_has,
+    exceptions_are_of_backbones,
     each_task_of_all_has_its_own_length,
     intermediate_recipes_have_their_phase,
     masked_lm_recipes_have_documents,
@@ -139,6 +153,12 @@ def _all_known(key: str, names, choices) -> None:
     for name in names:
         if name not in choices:
             raise ValueError(f"{key}: {name} is unknown{nearest(name, choices)}")
+
+
+def _all_named(key: str, phase, choices) -> None:
+    _all_known(f"{key}.tasks", phase.tasks, choices)
+    for name, exceptions in phase.backbones.items():
+        _all_known(f"{key}.backbones.{name}", exceptions, choices)
 
 
 def _tasks(are_targets: bool) -> list[str]:

@@ -96,6 +96,11 @@ def retrieval_layer(encoder: Encoder) -> int:
     return max(1, round(encoder.config.num_hidden_layers * 14 / 24))
 
 
+def beats_chance(score: float, chance: float, n: int) -> bool:
+    """Whether a score (percent) on `n` rows lies above chance by more than two standard errors of a guesser's."""
+    return score > chance + 2 * (chance * (100 - chance) / n) ** 0.5
+
+
 def transfer_gap(scores: dict[str, float], source: str) -> float | None:
     """Source-language score minus the mean over the other languages (XTREME's definition); None without a source score or others."""
     others = [value for language, value in scores.items() if language != source]

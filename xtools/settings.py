@@ -31,6 +31,16 @@ for kind in (Loader, Dumper):
     kind.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d[\d_]*(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789"))
 
 
+def over(below: dict, above: dict) -> dict:
+    """Both, with the value of `above` where both have one; of two dicts, key by key."""
+    both = {
+        key: over(below[key], above[key])
+        for key in below.keys() & above.keys()
+        if isinstance(below[key], dict) and isinstance(above[key], dict)
+    }
+    return below | above | both
+
+
 class Strict(BaseModel):
     """No unknown keys, no silent conversion between types."""
 
@@ -104,19 +114,58 @@ class Training(Strict):
     clip: Annotated[float, Field(gt=0)] = 1.0  # gradient norm
 
 
-class Phase(Training):
-    """Training parameters of a phase, with exceptions per task.
+class Finetuning(Training):
+    """Training on labelled rows, some of which, in the source language, tell how far a run has come (xtools/selection.py).
+
+    Every `eval_steps` steps and at the end the development set is scored, its first `eval_rows` rows where they are given; the state with
+    the best score is kept, and after `patience` scores without a better one the run ends. A run that ends at chance, or whose loss is not
+    finite, is started again with another seed, at most `restarts` times.
+    """
+
+    eval_steps: Positive | None = None  # None: no state but the last is looked at
+    eval_rows: Positive | None = None  # None: as many as score a run
+    patience: Positive | None = None  # None: a run ends with its schedule
+    restarts: Annotated[int, Field(ge=0, le=9)] = 0
+
+    @property
+    def is_looked_at(self) -> bool:
+        """Whether anything hangs on the scores on development rows."""
+        return bool(self.eval_steps or self.restarts)
+
+    def looks(self, steps: int) -> int:
+        """How often a run of so many steps is looked at, at most."""
+        on_the_way = (steps - 1) // self.eval_steps if self.eval_steps else 0
+        return on_the_way + 1 if self.is_looked_at else 0
+
+    @model_validator(mode="after")
+    def looks_before_it_stops(self):
+        if self.eval_steps is None and (self.patience or self.eval_rows):
+            raise ValueError(f"{'patience' if self.patience else 'eval_rows'}: says how states are chosen; give eval_steps too")
+        return self
+
+
+class Phase(Finetuning):
+    """Training parameters of a phase, with exceptions per task, and further ones per backbone and task, under a backbone's name in the
+    study or under what it loads.
 
     `mlm_examples` documents an epoch go with a `+mlm` recipe's tasks, a `mlm_share` of their tokens masked.
     """
 
     tasks: dict[str, dict] = {}
+    backbones: dict[str, dict[str, dict]] = {}
     mlm_examples: Positive | None = None
     mlm_share: Annotated[float, Field(gt=0, lt=1)] = 0.15  # Devlin et al. 2019; jiant's setting
 
-    def for_task(self, task: str) -> Training:
+    def for_task(self, task: str) -> Finetuning:
         """The parameters that hold for one task."""
-        return Training(**(self.model_dump(include=set(Training.model_fields)) | self.tasks.get(task, {})))
+        return Finetuning(**(self.model_dump(include=set(Finetuning.model_fields)) | self.tasks.get(task, {})))
+
+    def of(self, *names: str | None) -> "Phase":
+        """The phase for the backbone of these names, the last of which has the last word: its exceptions are those of the tasks."""
+        tasks = self.tasks
+        for name in names:
+            tasks = over(tasks, self.backbones.get(str(name), {}))
+        return self.model_copy(update={"tasks": tasks, "backbones": {}})
 
 
 class Pretraining(Training):

@@ -12,8 +12,10 @@ from pydantic import Field, PrivateAttr, ValidationError, model_validator
 from xtools import ROOT, rules, tasks
 from xtools.benchmark import LANGUAGES
 from xtools.problems import Problem, nearest
-from xtools.settings import Backbone, Dumper, Evaluation, Loader, Phase, Pretraining, Recipe, Retrieval, Share, Strict, Timing
+from xtools.settings import Backbone, Dumper, Evaluation, Loader, Phase, Pretraining, Recipe, Retrieval, Share, Strict, Timing, over
 from xtools.sources import Source
+
+PROTOCOLS = ROOT / "params" / "ledgers" / "protocols.yaml"
 
 
 class Study(Strict):
@@ -39,6 +41,7 @@ class Study(Strict):
     ccg: str | None = None
     translations: str | None = None
     translation_noise: Share = 0.1
+    protocol: str | None = None  # whose training settings hold where the study sets none (params/ledgers/protocols.yaml)
     first_tasks: bool = True  # a target's first task before it: Social IQa before COPA, as XTREME-R trains for xcopa
     pretraining: Pretraining | None = None
     intermediate: Phase | None = None
@@ -116,7 +119,11 @@ class Study(Strict):
     def serves(self, target: str) -> str | None:
         """The target whose fine-tuned model a target uses, where the study has both and trains them alike; else None."""
         other = tasks.get(target).shares
-        return other if other in self.targets and self.target.for_task(other) == self.target.for_task(target) else None
+        return other if other in self.targets and self._trains_alike(other, target) else None
+
+    def _trains_alike(self, one: str, other: str) -> bool:
+        exceptions = self.target.backbones.values()
+        return self.target.for_task(one) == self.target.for_task(other) and all(of.get(one) == of.get(other) for of in exceptions)
 
     def is_served(self, target: str) -> bool:
         """Whether another target of the study uses this one's model."""
@@ -133,6 +140,12 @@ class Study(Strict):
         if cell.phase == "timing" and self.timing.weights == "random":
             return None
         return Cell(cell.study, "backbone", cell.backbone, seed=self.seeds[0] if cell.phase == "timing" else cell.seed)
+
+    def of(self, backbone: str) -> "Study":
+        """The study with the settings that hold for one backbone: its exceptions are those of the tasks."""
+        names = self.backbones[backbone].load, backbone
+        phases = {key: getattr(self, key).of(*names) for key in ("intermediate", "target") if getattr(self, key)}
+        return self.model_copy(update=phases)
 
     def retrieval_of(self, backbone: str) -> Retrieval:
         """The layer and pooling of a backbone's sentence vectors."""
@@ -207,7 +220,8 @@ def _filled(folder: str | None) -> str | None:
 
 def load(profile: str, folder: Path = ROOT / "params") -> Study:
     """The study of params/<profile>.yaml, checked. With `like: <study>` it has that study's value of every top-level key that it does not
-    hold itself; null takes such a key away.
+    hold itself; null takes such a key away. With `protocol: <name>` it has that protocol's settings, of which its own stand in the place, key
+    by key.
 
     Raises Problem, one line that names file and key, for anything wrong with it.
     """
@@ -217,6 +231,7 @@ def load(profile: str, folder: Path = ROOT / "params") -> Study:
     base = _read(other) if other else {}
     values = {key: value for key, value in (base | own).items() if not (other and value is None and key in Study.model_fields)}
     values.pop("like", None)
+    values = over(_protocol(values.get("protocol"), path), values)
 
     def home(key) -> Path:
         return _shown(other if key in base and key not in own else path)
@@ -305,6 +320,19 @@ def _liked(own: dict, path: Path) -> Path | None:
     if "like" in (further := _read(other)):
         raise Problem(f"{told} is itself like {further['like']}; name a study that stands alone")
     return other
+
+
+def _protocol(name: object, path: Path) -> dict:
+    """The settings of a protocol; none where a study names none.
+
+    Raises Problem for a name that is not a protocol's.
+    """
+    if name is None:
+        return {}
+    known = yaml.load(PROTOCOLS.read_text(), Loader)
+    if name not in known:
+        raise Problem(f"{_shown(path)}: protocol: {name} is unknown{nearest(str(name), known)}")
+    return known[name]
 
 
 def _first(error: ValidationError, model) -> str:

@@ -1,27 +1,29 @@
 """Phase 3: fine-tune on a target in the source language, score it in every language."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 import torch
 
-from xtools import finetuning, records, scoring, sources, tasks
+from xtools import finetuning, restarts, results, scoring, sources, tasks
 from xtools.encoder import Encoder
-from xtools.settings import Retrieval, Training
+from xtools.settings import Finetuning, Retrieval
 from xtools.study import Study
 from xtools.tasks import Searched, Task, format_of
 
 
 @dataclass
 class Model:
-    """An encoder ready for one target: its head and learning curve, both None where nothing is trained."""
+    """An encoder ready for one target: its head and learning curve, both None where nothing is trained, and every
+    attempt at training."""
 
     encoder: Encoder
     task: Task
-    settings: Training
+    settings: Finetuning
     head: torch.nn.Module | None = None
     curve: dict | None = None
+    attempts: list[results.Attempt] = field(default_factory=list)
     examples: int = 0
 
 
@@ -37,14 +39,15 @@ def prepare(encoder: Encoder, study: Study, target: str, seed: int, checkpoint: 
     head = finetuning.new_head(encoder, task)
     if restore and restore(head):
         return Model(encoder, task, settings, head.eval())
-    heads, curve, n = None, None, 0
+    head, attempts = None, list[results.Attempt]()
     for name in study.stages(target):
         stage, phase = tasks.get(name), study.target.for_task(name)
         features = finetuning.training_features(encoder, study, stage, phase.examples, phase.max_length, seed)
         path = checkpoint and checkpoint.with_stem(f"{checkpoint.stem}-{name}")
-        heads, curve = finetuning.fine_tune(encoder, {target: (stage, features)}, phase, seed, path, heads)
-        n = features.rows
-    return Model(encoder, task, settings, heads[target], curve, n)
+        data, widths = {name: (stage, features)}, {name: phase.max_length}
+        tuned = restarts.tune(encoder, study, data, phase, widths, seed, path, head and {name: head})
+        head, attempts = tuned.heads[name], attempts + tuned.attempts
+    return Model(encoder, task, settings, head, tuned.curve, attempts, features.rows)
 
 
 def test_languages(study: Study, task: Task) -> list[str]:
@@ -128,22 +131,23 @@ def metrics_frame(scores: dict[str, dict]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def result(model: Model, study: Study, scores: dict, dev: dict | None, gap: float | None) -> records.Target:
+def result(model: Model, study: Study, scores: dict, dev: dict | None, gap: float | None) -> results.Target:
     """What the record keeps: every metric per language, the main metric's mean, the gap, the learning curve, and where the data is a
     subset of the published one."""
     metric = model.task.metric
     counts = sources.counts(study.data, model.task, test_languages(study, model.task)) if study.subset else []
-    return records.Target(
+    return results.Target(
         metric=metric,
-        scores={language: records.Score.of(score) for language, score in scores.items()},
+        scores={language: results.Score.of(score) for language, score in scores.items()},
         score=sum(score[metric] for score in scores.values()) / len(scores),
-        dev=records.Score.of(dev) if dev else None,
+        dev=results.Score.of(dev) if dev else None,
         gap=gap,
-        curve=records.Curve(**model.curve) if model.curve else None,
+        curve=results.Curve(**model.curve) if model.curve else None,
+        attempts=model.attempts,
         examples=model.examples,
         precision=model.encoder.precision,
         attention=model.encoder.attention,
-        subset=[records.Subset(**entry) for entry in counts],
+        subset=[results.Subset(**entry) for entry in counts],
     )
 
 

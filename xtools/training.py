@@ -13,8 +13,10 @@ from safetensors.torch import save_file
 
 from xtools.batching import scoring_order, training_order
 from xtools.disk import whole
+from xtools.selection import Selection
 
 CURVE_POINTS = 40  # points kept of a learning curve
+FINITE_EVERY = 100  # steps from one look at whether losses are finite to the next: it waits for the device
 
 
 @dataclass(frozen=True)
@@ -84,63 +86,106 @@ def rate_at(step: int, steps: int, settings) -> float:
     return settings.learning_rate * min(warm, cool)
 
 
-def train(modules: torch.nn.Module, streams: list[Stream], settings, seed: int, checkpoint: Path | None = None, save_every=600.0) -> dict:
-    """Train in place; returns the learning curve, {"step", "loss"} lists, and the number of steps.
+class NotFinite(ArithmeticError):
+    """A run whose loss is no number any more."""
+
+    def __init__(self, step: int):
+        super().__init__(f"the loss is not finite at step {step}")
+        self.step = step
+
+
+def train(
+    modules: torch.nn.Module,
+    streams: list[Stream],
+    settings,
+    seed: int,
+    checkpoint: Path | None = None,
+    save_every=600.0,
+    selection: Selection | None = None,
+) -> dict:
+    """Train in place; returns the learning curve (`curve`), with what `selection` saw of development rows, whose best state is kept.
 
     Each step draws its random numbers from (seed, step), and the order of examples follows from the seed alone: a run resumed from
-    `checkpoint` (written every `save_every` seconds, removed at the end) equals an uninterrupted one to the bit on a CPU.
+    `checkpoint` equals an uninterrupted one to the bit on a CPU. It is written every `save_every` seconds, and at the end of a run that
+    took longer, so that what comes after training can fail without losing it; who keeps the result removes it.
+
+    Raises NotFinite.
     """
     steps = plan_steps(streams, settings.batch_size, settings.epochs, seed, settings.cap)
     optimizer = optimizer_for(modules, settings)
     losses = torch.zeros(len(steps), device=next(modules.parameters()).device)
-    start = resume(checkpoint, modules, optimizer, losses) if checkpoint else 0
-    saved = time.monotonic()
+    start = resume(checkpoint, modules, optimizer, losses, selection) if checkpoint else 0
+    saved, done, written = time.monotonic(), start, start
     modules.train()
     for step in range(start, len(steps)):
-        torch.manual_seed(seed * 1_000_003 + step)
-        stream, batch = steps[step]
-        for part in streams[stream].parts(batch):
-            loss = streams[stream].loss(part) * (len(part) / len(batch))
-            loss.backward()
-            losses[step] += loss.detach()
-        torch.nn.utils.clip_grad_norm_(modules.parameters(), settings.clip)
-        for group in optimizer.param_groups:
-            group["lr"] = rate_at(step, len(steps), settings)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        if selection and selection.is_over:
+            break
+        losses[step] = train_step(modules, streams, steps[step], optimizer, rate_at(step, len(steps), settings), settings.clip, seed, step)
+        done = step + 1
+        if done % FINITE_EVERY == 0 or done == len(steps) or (selection and selection.is_due(done, len(steps))):
+            check_finite(losses, done)
+        if selection and selection.is_due(done, len(steps)):
+            selection.look(done, len(steps), modules)
         if checkpoint and time.monotonic() - saved > save_every:
-            write_checkpoint(checkpoint, modules, optimizer, losses, step + 1)
-            saved = time.monotonic()
+            write_checkpoint(checkpoint, modules, optimizer, losses, done, selection)
+            saved, written = time.monotonic(), done
     modules.eval()
-    if checkpoint:
-        checkpoint.unlink(missing_ok=True)
-    return curve(losses.tolist())
+    if checkpoint and 0 < written < done:
+        write_checkpoint(checkpoint, modules, optimizer, losses, done, selection)
+    if selection:
+        selection.restore(modules)
+    return curve(losses[:done].tolist(), len(steps)) | (selection.told() if selection else {})
 
 
-def curve(losses: list[float]) -> dict:
-    """The loss averaged over at most `CURVE_POINTS` equal spans of steps."""
+def train_step(modules, streams: list[Stream], step: tuple[int, list[int]], optimizer, rate: float, clip: float, seed: int, number: int):
+    """One step of the optimizer on one batch, in the parts that its stream makes of it; returns the batch's loss."""
+    torch.manual_seed(seed * 1_000_003 + number)
+    stream, batch = streams[step[0]], step[1]
+    total = torch.zeros((), device=next(modules.parameters()).device)
+    for part in stream.parts(batch):
+        loss = stream.loss(part) * (len(part) / len(batch))
+        loss.backward()
+        total += loss.detach()
+    torch.nn.utils.clip_grad_norm_(modules.parameters(), clip)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return total
+
+
+def check_finite(losses: torch.Tensor, done: int) -> None:
+    """Raises NotFinite where the loss of a step that was done is not finite."""
+    bad = (~torch.isfinite(losses[:done])).nonzero()
+    if len(bad):
+        raise NotFinite(int(bad[0]) + 1)
+
+
+def curve(losses: list[float], planned: int | None = None) -> dict:
+    """The loss averaged over at most `CURVE_POINTS` equal spans of the steps that were done, of which there were to be `planned`."""
     width = max(1, math.ceil(len(losses) / CURVE_POINTS))
     spans = [losses[i : i + width] for i in range(0, len(losses), width)]
     ends = [min(i + width, len(losses)) for i in range(0, len(losses), width)]
-    return {"steps": len(losses), "step": ends, "loss": [sum(span) / len(span) for span in spans]}
+    return {"planned": planned or len(losses), "steps": len(losses), "step": ends, "loss": [sum(span) / len(span) for span in spans]}
 
 
-def write_checkpoint(path: Path, modules, optimizer, losses, step: int) -> None:
-    """Weights, optimizer moments, losses and the next step."""
+def write_checkpoint(path: Path, modules, optimizer, losses, step: int, selection: Selection | None = None) -> None:
+    """Weights, optimizer moments, losses, the next step, and what was selected so far."""
     tensors = {f"model.{name}": tensor for name, tensor in modules.state_dict().items()}
     for i, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{i}.{name}": tensor for name, tensor in state.items()}
-    tensors["losses"] = losses
+    chosen, text = selection.stored() if selection else ({}, "")
+    tensors |= chosen | {"losses": losses}
     with whole(path) as partial:
-        save_file({name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}, partial, {"step": str(step)})
+        save_file({k: tensor.detach().cpu().clone() for k, tensor in tensors.items()}, partial, {"step": str(step), "selection": text})
 
 
-def resume(path: Path, modules, optimizer, losses) -> int:
+def resume(path: Path, modules, optimizer, losses, selection: Selection | None = None) -> int:
     """Restore what `write_checkpoint` wrote, in place; the next step, or 0 when there is no checkpoint of this run."""
     if not path.exists():
         return 0
     with safe_open(path, "pt") as file:
-        tensors, step = {name: file.get_tensor(name) for name in file.keys()}, int(file.metadata()["step"])
+        tensors, told = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()
     modules.load_state_dict({name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")})
     state: dict[int, dict] = {}
     for name, tensor in tensors.items():
@@ -149,4 +194,6 @@ def resume(path: Path, modules, optimizer, losses) -> int:
             state.setdefault(int(index), {})[key] = tensor
     optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
     losses.copy_(tensors["losses"])
-    return step
+    if selection and told["selection"]:
+        selection.resume(tensors, told["selection"])
+    return int(told["step"])

@@ -22,6 +22,7 @@ APART = (
     "xtools.study",
     "xtools.settings",
     "xtools.records",
+    "xtools.results",
     "xtools.versions",
     "xtools.problems",
     "xtools.disk",

@@ -6,18 +6,18 @@ import re
 import numpy as np
 import pandas as pd
 
-from xtools import ROOT, records
+from xtools import ROOT, records, results
 from xtools.problems import Problem
 from xtools.report import stats
 from xtools.study import Study
 
 
-def utilisation(result: records.Timing) -> float:
+def utilisation(result: results.Timing) -> float:
     """The share of a matrix product's FLOP/s that the offline scenario reaches."""
     return result.measured.throughput * result.gflops_per_example * 1e9 / result.measured.matrix_rate
 
 
-def summary(result: records.Timing) -> pd.DataFrame:
+def summary(result: results.Timing) -> pd.DataFrame:
     """One repetition for people; what is absent is a dash."""
 
     def shown(value, form="{:.4g}"):
@@ -43,21 +43,21 @@ def summary(result: records.Timing) -> pd.DataFrame:
     return pd.DataFrame(rows.items(), columns=["", "this repetition"])
 
 
-def variants_frame(result: records.Timing) -> pd.DataFrame:
+def variants_frame(result: results.Timing) -> pd.DataFrame:
     """The variants of one repetition beside the setting that all encoders are timed in."""
     measured = result.measured
-    as_run = records.Variant(variant=f"as timed ({_setting(result)})", median=measured.latency_ms.median, throughput=measured.throughput)
+    as_run = results.Variant(variant=f"as timed ({_setting(result)})", median=measured.latency_ms.median, throughput=measured.throughput)
     rows = [(v.variant, v.median, v.throughput, v.hole or "") for v in (as_run, *measured.variants)]
     shown = pd.DataFrame(rows, columns=["setting", "latency (ms)", "examples/s", "hole"])
     return shown if shown.hole.any() else shown.drop(columns="hole")
 
 
-def _setting(result: records.Timing) -> str:
+def _setting(result: results.Timing) -> str:
     """Precision and attention of the timed pass, and TF32 where it was on, as a variant would be named."""
     return f"{result.precision}/{result.attention}" + (", TF32" if result.measured.tf32 else "")
 
 
-def sweep_memory(result: records.Timing) -> pd.DataFrame:
+def sweep_memory(result: results.Timing) -> pd.DataFrame:
     """A GPU's peak (MiB allocated) of each batch of the sweep: a row a length, a column a batch size; empty on a CPU."""
     points = [(p.length, f"batch of {p.batch}", p.allocated) for p in result.measured.sweep if p.allocated is not None]
     frame = pd.DataFrame(points, columns=["tokens", "batch", "MiB"])

@@ -1,10 +1,10 @@
 """What a phase found, in a sentence or two computed from its result: the last words of each phase's notebook."""
 
-from xtools import records, tasks
+from xtools import results, scoring, tasks
 from xtools.study import Recipe
 
 
-def of_backbone(backbone: str, result: records.Backbone) -> str:
+def of_backbone(backbone: str, result: results.Backbone) -> str:
     """The encoder's size, and how its pretraining ended."""
     size, card = result.parameters, result.card
     told = f"{backbone} has {size.all / 1e6:,.1f} million weights, {100 * size.embeddings / size.all:.0f}% of them word embeddings"
@@ -14,19 +14,19 @@ def of_backbone(backbone: str, result: records.Backbone) -> str:
     return f"{told}. Pretraining read {card['tokens'] / 1e6:,.1f} million tokens and brought the masked-LM loss from {first:.2f} to {last:.2f}."
 
 
-def of_intermediate(recipe: str, result: records.Intermediate) -> str:
+def of_intermediate(recipe: str, result: results.Intermediate) -> str:
     """Which tasks were learnt, and how far above chance."""
     told = []
     for name, score in result.dev.items():
         task = tasks.get(name)
-        value, standard_error = score.metrics[task.metric], (task.chance * (100 - task.chance) / score.n) ** 0.5
-        learnt = "learnt" if value > task.chance + 2 * standard_error else "not told from chance"
+        value = score.metrics[task.metric]
+        learnt = "learnt" if scoring.beats_chance(value, task.chance, score.n) else "not told from chance"
         told.append(f"{name}: {learnt}, {value:.1f} ({task.metric}, chance {task.chance:.0f}, {score.n} rows)")
     kind = "Several tasks at once" if Recipe.parse(recipe).task == "all" else "One task"
     return f"{kind}, {result.curve.steps:,} steps. {'; '.join(told)}."
 
 
-def of_target(target: str, source: str, result: records.Target) -> str:
+def of_target(target: str, source: str, result: results.Target) -> str:
     """The mean over languages, the best and the worst of them, and the transfer gap."""
     by_language = {language: score.metrics[result.metric] for language, score in result.scores.items()}
     best, worst = max(by_language, key=by_language.get), min(by_language, key=by_language.get)
@@ -37,7 +37,7 @@ def of_target(target: str, source: str, result: records.Target) -> str:
     return f"{told} The other languages lie {result.gap:.1f} points below {source} on average: the transfer gap."
 
 
-def of_timing(backbone: str, result: records.Timing) -> str:
+def of_timing(backbone: str, result: results.Timing) -> str:
     """Latency, throughput, and the dearest language."""
     measured, tokens = result.measured, result.tokens_by_language
     most, fewest = max(tokens, key=tokens.get), min(tokens, key=tokens.get)

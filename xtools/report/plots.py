@@ -3,6 +3,7 @@
 import base64
 import html
 import io
+import itertools
 
 import ipywidgets
 import matplotlib.pyplot as plt
@@ -11,8 +12,8 @@ import seaborn as sns
 from IPython.display import HTML
 from matplotlib.ticker import LogLocator
 
-from xtools.records import Point
 from xtools.report import stats
+from xtools.results import Point
 
 MARKERS = ["o", "s", "D", "^", "v", "P", "X", "*", "<", ">"]
 LINES = ["-", "--", "-.", ":"]
@@ -67,13 +68,27 @@ def _unfold(addresses: dict[str, str]) -> str:
 
 
 def learning_curve(curve: dict | None, what: str) -> HTML:
-    """Training loss against steps."""
+    """Training loss against steps; below it, where there are any, the scores on development rows, and the state that was kept."""
     if curve is None:
         return nothing(f"{what}: nothing was trained here")
-    fig, ax = plt.subplots(figsize=(5.5, 2.6))
-    ax.plot(curve["step"], curve["loss"], marker="o", markersize=3)
-    ax.set(xlabel="step", ylabel="training loss (nats)", title=what)
-    return figure(fig, f"{what}: loss falls from {curve['loss'][0]:.2f} to {curve['loss'][-1]:.2f} in {curve['steps']} steps")
+    looked = bool(curve.get("dev_step"))
+    fig, axes = plt.subplots(1 + looked, sharex=True, squeeze=False, figsize=(5.5, 2.6 + 2 * looked))
+    axes[0, 0].plot(curve["step"], curve["loss"], marker="o", markersize=3)
+    axes[0, 0].set(ylabel="training loss (nats)", title=what)
+    if looked:
+        _development(axes[1, 0], curve)
+    axes[-1, 0].set(xlabel="step")
+    told = f"{what}: loss falls from {curve['loss'][0]:.2f} to {curve['loss'][-1]:.2f} in {curve['steps']} steps"
+    return figure(fig, told + (f" of {curve['planned']}; the state after step {curve['kept']} is kept" if looked else ""))
+
+
+def _development(ax, curve: dict) -> None:
+    """Each task's scores on development rows, with a line where the state was kept."""
+    for marker, (task, scores) in zip(itertools.cycle(MARKERS), curve["dev"].items()):
+        ax.plot(curve["dev_step"], scores, marker=marker, markersize=4, label=task)
+    ax.axvline(curve["kept"], color="#444", linewidth=1, linestyle="--", label="kept")
+    ax.set(ylabel="development score (%)")
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
 
 
 def language_tax(tokens: dict[str, float], ms: dict[str, float], source: str, what: str) -> HTML:

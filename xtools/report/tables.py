@@ -7,7 +7,7 @@ import pandas as pd
 import yaml
 from scipy.stats import spearmanr
 
-from xtools import ROOT, benchmark, records, tasks
+from xtools import ROOT, benchmark, records, results, tasks
 from xtools.report import stats
 from xtools.sources import world
 from xtools.study import Recipe, Study
@@ -275,9 +275,9 @@ def ledger_frame(ledger: pd.DataFrame) -> pd.DataFrame:
     return shown[columns].rename(columns={"confidence": "known", "measured": "measured (points)"})
 
 
-def verdicts(ledger: pd.DataFrame) -> list[records.Verdict]:
+def verdicts(ledger: pd.DataFrame) -> list[results.Verdict]:
     """The ledger's rows for the report's record; a figure that is not there is None."""
-    return [records.Verdict(**row) for row in ledger.astype(object).where(ledger.notna(), None).to_dict("records")]
+    return [results.Verdict(**row) for row in ledger.astype(object).where(ledger.notna(), None).to_dict("records")]
 
 
 def links(study: Study, ledger: pd.DataFrame) -> dict:

@@ -15,7 +15,7 @@ from xtools import backbones, encoder, finetuning, records, scoring, sources, ta
 from xtools.problems import Problem, nearest
 from xtools.run import plan
 from xtools.run.fingerprints import fingerprints
-from xtools.settings import Backbone, Training
+from xtools.settings import Backbone, Finetuning
 from xtools.study import Recipe, Study
 from xtools.tasks import Task, format_of
 
@@ -127,6 +127,7 @@ def config_of(entry: Backbone, study: Study):
 
 def cell_flops(study: Study, cell, notes: set[str]) -> float:
     """Floating-point operations of one cell."""
+    study = study.of(cell.backbone)
     config = config_of(study.backbones[cell.backbone], study)
     if cell.phase == "backbone":
         if study.backbones[cell.backbone].load:
@@ -144,18 +145,27 @@ def cell_flops(study: Study, cell, notes: set[str]) -> float:
 
 
 def _intermediate(study: Study, cell, config, notes) -> float:
-    recipe, total = Recipe.parse(cell.recipe), 0.0
+    recipe, total, steps, look = Recipe.parse(cell.recipe), 0.0, 0, 0.0
     joint = study.intermediate.for_task(recipe.task)
     for task in finetuning.trained_tasks(study, cell.recipe):
         settings = study.intermediate.for_task(task.name)
         n = _size(study, task, "train", study.source_language, recipe.examples or settings.examples, notes)
         n = min(n, joint.cap or n)
         total += 3 * joint.epochs * n * _per_example(study, task, "train", settings.max_length, config, notes)
-        n = _size(study, task, "dev", study.source_language, study.evaluation.dev, notes)
-        total += n * _per_example(study, task, "dev", settings.max_length, config, notes)
+        steps += joint.epochs * -(-n // joint.batch_size)
+        look += _look(study, task, joint, settings.max_length, config, notes)
+        total += _look(study, task, None, settings.max_length, config, notes)
+    total += joint.looks(steps) * look
     if recipe.mlm:
         total += 3 * joint.epochs * study.intermediate.mlm_examples * timing.flops(config, joint.max_length)
     return total
+
+
+def _look(study: Study, task: Task, settings: Finetuning | None, width: int, config, notes) -> float:
+    """Forward FLOPs of one scoring of the development rows: all, or those by which training settings choose a state."""
+    n = _size(study, task, "dev", study.source_language, study.evaluation.dev, notes)
+    n = min(n, settings.eval_rows or n) if settings else n
+    return n * _per_example(study, task, "dev", width, config, notes) if n else 0.0
 
 
 def _training(study: Study, task: Task, config, notes) -> float:
@@ -163,9 +173,11 @@ def _training(study: Study, task: Task, config, notes) -> float:
         return 0.0
     total = 0.0
     for stage in study.stages(task.name):
-        settings: Training = study.target.for_task(stage)
-        n = _size(study, tasks.get(stage), "train", study.source_language, settings.examples, notes)
-        total += 3 * settings.epochs * n * _per_example(study, tasks.get(stage), "train", settings.max_length, config, notes)
+        settings, part = study.target.for_task(stage), tasks.get(stage)
+        n = _size(study, part, "train", study.source_language, settings.examples, notes)
+        total += 3 * settings.epochs * n * _per_example(study, part, "train", settings.max_length, config, notes)
+        looks = settings.looks(settings.epochs * -(-n // settings.batch_size))
+        total += looks * _look(study, part, settings, settings.max_length, config, notes) if looks else 0.0
     return total
 
 

@@ -23,6 +23,7 @@ def fingerprints(study: Study) -> dict[Cell, str]:
 def fingerprint(study: Study, cell: Cell, known: dict[Cell, str]) -> str:
     """A cell's fingerprint; `known` holds those of cells that it starts from, and is added to."""
     if cell not in known:
+        study = study.of(cell.backbone)
         data = [*revisions.of(study.data, reads_of(study, cell)), *unlabelled(study, cell)]
         hangs_on = sorted(parameters(study, cell).items()), data, _origin(study, cell, known)
         known[cell] = versions.digest(records.SCHEMA, code(study, cell), *hangs_on)
@@ -60,9 +61,10 @@ def reads_of(study: Study, cell: Cell) -> list[tuple[str, str, str]]:
         ]
     if cell.phase == "target":
         task = tasks.get(cell.target)
-        reads = [(stage, "train", source) for stage in study.stages(cell.target) if tasks.get(stage).is_trained]
-        reads += [(task.name, "dev", source)] if "dev" in task.hub else []
-        return reads + _scored(study, task)
+        stages = [stage for stage in study.stages(cell.target) if tasks.get(stage).is_trained]
+        looked = [stage for stage in stages if study.target.for_task(stage).is_looked_at]
+        developed = [(name, "dev", source) for name in dict.fromkeys([*looked, task.name]) if "dev" in tasks.get(name).hub]
+        return [(stage, "train", source) for stage in stages] + developed + _scored(study, task)
     names = study.targets if cell.phase == "timing" else _shown(study, cell)
     return [(name, "test", language) for name in names for language in targets.test_languages(study, tasks.get(name))]
 
