@@ -3,6 +3,7 @@ import pytest
 from xtools import encoder, study, tasks, timing
 from xtools.problems import Problem
 from xtools.run import estimate
+from xtools.study import Cell
 from xtools.tasks import mining
 
 
@@ -95,3 +96,13 @@ def test_no_pair_of_bucc_needs_twelve_gibibytes_and_many_vectors_take_half_the_r
     configs = [estimate.config_of(entry, loaded) for entry in loaded.backbones.values()]
     assert max(estimate._memory(loaded, task, config, set()) for config in configs) < 12 * 2**30
     assert estimate.search_memory(10**6, 0, 1024) - estimate.PROCESS == 4 * 10**6 * 1024
+
+
+def test_looks_at_development_rows_are_counted():
+    """Four steps (100 rows in batches of 32), looked at after the second and the last, on 30 rows each: 60 more forward passes than without."""
+    smoke, cell = study.load("smoke"), Cell("smoke", "target", "tiny", "none", "xnli", 0)
+    looked = smoke.target.model_copy(update={"eval_steps": 2, "eval_rows": 30})
+    more = estimate.cell_flops(smoke.model_copy(update={"target": looked}), cell, set()) - estimate.cell_flops(smoke, cell, set())
+    config = estimate.config_of(smoke.backbones["tiny"], smoke)
+    each = estimate._per_example(smoke, tasks.get("xnli"), "dev", smoke.target.max_length, config, set())
+    assert more == pytest.approx(60 * each)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.test_training import with_model, problem
+from tests.test_training import problem, with_model
 from xtools import training
 from xtools.selection import Selection
 from xtools.settings import Finetuning

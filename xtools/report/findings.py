@@ -23,7 +23,15 @@ def of_intermediate(recipe: str, result: results.Intermediate) -> str:
         learnt = "learnt" if scoring.beats_chance(value, task.chance, score.n) else "not told from chance"
         told.append(f"{name}: {learnt}, {value:.1f} ({task.metric}, chance {task.chance:.0f}, {score.n} rows)")
     kind = "Several tasks at once" if Recipe.parse(recipe).task == "all" else "One task"
-    return f"{kind}, {result.curve.steps:,} steps. {'; '.join(told)}."
+    return f"{kind}, {_training(result.curve, result.attempts)}. {'; '.join(told)}."
+
+
+def _training(curve: results.Curve, attempts: list[results.Attempt]) -> str:
+    """How long a run was, which state of it is kept, and whether others came to nothing before it."""
+    told = f"{curve.steps:,} steps" + (f" of {curve.planned:,}" if curve.steps < curve.planned else "")
+    told += f", of which the state after step {curve.kept:,} is kept" if curve.kept not in (None, curve.steps) else ""
+    lost = [f"seed {attempt.seed} {attempt.ended}" for attempt in attempts if attempt.ended != "kept"]
+    return told + (f"; came to nothing: {', '.join(lost)}" if lost else "")
 
 
 def of_target(target: str, source: str, result: results.Target) -> str:
