@@ -107,11 +107,13 @@ class Training(Strict):
 class Phase(Training):
     """Training parameters of a phase, with exceptions per task.
 
-    `mlm_examples` documents an epoch go with a `+mlm` recipe's tasks, a `mlm_share` of their tokens masked.
+    `mlm_examples` documents an epoch go with a `+mlm` recipe's tasks, a `mlm_share` of their tokens masked; `mlm_learning_rate` is then
+    the learning rate, whatever the task's (None: the task's).
     """
 
     tasks: dict[str, dict] = {}
     mlm_examples: Positive | None = None
+    mlm_learning_rate: Annotated[float, Field(gt=0, le=1)] | None = None
     mlm_share: Annotated[float, Field(gt=0, lt=1)] = 0.15  # Devlin et al. 2019; jiant's setting
 
     def for_task(self, task: str) -> Training:

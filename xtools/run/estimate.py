@@ -159,10 +159,8 @@ def _intermediate(study: Study, cell, config, notes) -> float:
 
 
 def _training(study: Study, task: Task, config, notes) -> float:
-    if not task.is_trained or study.serves(task.name):
-        return 0.0
     total = 0.0
-    for stage in study.stages(task.name):
+    for stage in study.stages(task.name) if not study.serves(task.name) else ():
         settings: Training = study.target.for_task(stage)
         n = _size(study, tasks.get(stage), "train", study.source_language, settings.examples, notes)
         total += 3 * settings.epochs * n * _per_example(study, tasks.get(stage), "train", settings.max_length, config, notes)
@@ -172,7 +170,8 @@ def _training(study: Study, task: Task, config, notes) -> float:
 def _scoring(study: Study, task: Task, config, notes) -> float:
     width, total = study.target.for_task(task.name).max_length, 0.0
     for split in task.test_splits:
-        total += _per_example(study, task, split, width, config, notes) * sum(_scored(study, task, split, notes).values())
+        each = _per_example(study, task, split, task.length_of(split, width), config, notes)
+        total += each * sum(_scored(study, task, split, notes).values())
     return total
 
 
@@ -247,8 +246,15 @@ def _per_example(study: Study, task: Task, split: str, width: int, config, notes
     lengths = _lengths(study, task.name, split, width)
     if lengths is None:
         notes.add(LENGTHS)
-        return timing.flops(config, width) * format_of(task).SEQUENCES
+        return sum(timing.flops(config, n) for n in _longest(task, split, width))
     return sum(timing.flops(config, n) for row in lengths for n in row) / len(lengths)
+
+
+def _longest(task: Task, split: str, width: int) -> list[int]:
+    """The lengths of the longest example's sequences; one that a dual encoder is trained on is a query and a candidate."""
+    if task.is_searched and split == "train":
+        return [task.length_of("test", width), width]
+    return [width] * format_of(task).SEQUENCES
 
 
 _sampled: dict[tuple, list | None] = {}
@@ -280,7 +286,7 @@ def downloads(study: Study) -> list[str]:
     hubs = {e.load: e for e in study.backbones.values() if e.load and not encoder.is_local(e.load.format(seed=study.seeds[0]))}
     lines = [f"download: encoder {name}, about {size(4 * parameters(config_of(e, study)))}" for name, e in hubs.items()]
     if study.source == "hub":
-        names = [*study.intermediate_tasks, *(stage for target in study.targets for stage in (*study.stages(target), target))]
+        names = [*study.intermediate_tasks, *study.targets, *(stage for target in study.targets for stage in study.stages(target))]
         repos = {part.repo for name in names for part in tasks.get(name).all_parts() if not part.licensed}
         lines.append(f"download: {len(repos)} data sets ({', '.join(sorted(repos))}); their sizes are told by make fetch")
     return lines or ["download: nothing"]
