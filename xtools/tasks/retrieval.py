@@ -164,6 +164,9 @@ def _tatoeba_parts(which: int) -> tuple[Hub, Hub]:
     )
 
 
+TATOEBA = {"test": _tatoeba_parts(0), "candidates": _tatoeba_parts(1)}  # XTREME asks in English and searches the foreign sentences
+
+
 def sentences(context: str, breaks: list | None = None) -> list[tuple[int, int]]:
     """Where the sentences of a context lie, [start, end): as given, else split after . ! ? and white space."""
     if breaks is not None:
@@ -259,7 +262,7 @@ TASKS = [
         "retrieval",
         "accuracy",
         "pairs",
-        {"test": _tatoeba_parts(0), "candidates": _tatoeba_parts(1)},  # XTREME asks in English and searches the foreign sentences
+        TATOEBA,
         languages=(*TATOEBA_NAMES, *TATOEBA_EXTRA),
     ),
     Task(
@@ -267,7 +270,7 @@ TASKS = [
         "retrieval",
         "accuracy",
         "pairs",
-        {"test": _tatoeba_parts(0), "candidates": _tatoeba_parts(1)},
+        TATOEBA,
         languages=(*TATOEBA_NAMES, *TATOEBA_EXTRA),
         first="squad_v1",
         folder="tatoeba",
