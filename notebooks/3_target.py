@@ -17,7 +17,8 @@
 # The encoder, after its recipe, is fine-tuned on the target's source-language training set and scored in every language that the target
 # has. All languages but the source are zero-shot: no label of theirs was ever seen. Not so after a recipe with `-mt` on the target's own
 # training set: `xnli`, which trains on MNLI, has after `mnli-mt` seen translated training rows with their labels, so those languages are no
-# longer zero-shot. Tatoeba and BUCC need no fine-tuning; MLQA is scored with the model that was trained for XQuAD.
+# longer zero-shot. Tatoeba and BUCC need no fine-tuning: the encoder's own sentence vectors are searched. `tatoeba_squad` is XTREME-R's
+# Tatoeba, for which the encoder is first tuned on SQuAD, and keeps no head. MLQA is scored with the model that was trained for XQuAD.
 
 # %% tags=["parameters"]
 study: str = "pocket"  # params/<study>.yaml

@@ -23,7 +23,14 @@ def test_every_language_of_a_benchmark_can_be_loaded(name):
 
 def test_published_language_counts_of_xtreme_r():
     counts = {task: len(languages) for task, languages in benchmark.XTREME_R.items()}
-    assert counts == dict(xnli=15, xcopa=11, udpos=38, panx=48, xquad=12, mlqa=7, tydiqa=9, tatoeba=41, mewslix=11, lareqa=11)
+    assert counts == dict(xnli=15, xcopa=11, udpos=38, panx=48, xquad=12, mlqa=7, tydiqa=9, tatoeba_squad=41, mewslix=11, lareqa=11)
+
+
+def test_each_benchmark_has_its_own_tatoeba():
+    assert len(benchmark.XTREME["tatoeba"]) == 36 and "tatoeba" not in benchmark.XTREME_R and "tatoeba_squad" not in benchmark.XTREME
+    assert set(benchmark.XTREME_R["tatoeba_squad"]) - set(benchmark.XTREME["tatoeba"]) == set("az lt pl uk ro".split())
+    raw, tuned = (tasks.get(name) for name in ("tatoeba", "tatoeba_squad"))
+    assert raw.hub == tuned.hub and (raw.first, tuned.first) == ("", "squad_v1"), "the same sentences, by another encoder"
 
 
 def test_the_average_reproduces_a_published_total():

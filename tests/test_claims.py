@@ -121,7 +121,7 @@ def test_a_rival_that_is_better_by_the_margin_is_called_no_better_at_most_one_ti
 
 
 def test_a_group_is_a_benchmarks_own_as_far_as_the_study_has_it():
-    assert set(claims.benchmark.group("retrieval")) == {"bucc2018", "tatoeba", "mewslix", "lareqa"}
+    assert set(claims.benchmark.group("retrieval")) == {"bucc2018", "tatoeba", "tatoeba_squad", "mewslix", "lareqa"}
     claim = LEDGER["retrieval-gains-most"]
     full = ONE.model_copy(update={"targets": ["xnli", "udpos", "bucc2018", "lareqa"]})
     table = planted(np.random.default_rng(7), {("mnli", "xcopa"): 60, ("mnli", "xquad"): 60}, noise=0.1)

@@ -46,6 +46,23 @@ def test_a_mining_corpus_counts_by_its_sentences_and_a_choice_by_its_sequences(m
     assert four == 4 * one and notes == {estimate.LENGTHS}
 
 
+def test_a_target_that_is_searched_costs_its_first_task_too(monkeypatch):
+    monkeypatch.setattr(estimate, "_lengths", lambda *asked: None)
+    loaded, config = study.load("both"), encoder.config_of("FacebookAI/xlm-roberta-base")
+    raw, tuned = (estimate._training(loaded, tasks.get(name), config, set()) for name in ("tatoeba", "tatoeba_squad"))
+    passes = 3 * 2 * 87_599 + 10_570  # forward and backward, two epochs of SQuAD; its development set, once, for a run that came to nothing
+    assert raw == 0 and tuned == passes * timing.flops(config, 384)
+
+
+def test_queries_of_lareqa_are_short_and_a_dual_encoder_reads_both(monkeypatch):
+    monkeypatch.setattr(estimate, "_lengths", lambda *asked: None)
+    loaded, config, task = study.load("xtreme_r"), encoder.config_of("FacebookAI/xlm-roberta-base"), tasks.get("lareqa")
+    query, answer = timing.flops(config, 96), timing.flops(config, 256)
+    assert estimate._training(loaded, task, config, set()) == 3 * 3 * 87_599 * (query + answer)
+    rows = {split: sum(estimate._scored(loaded, task, split, set()).values()) for split in task.test_splits}
+    assert estimate._scoring(loaded, task, config, set()) == rows["test"] * query + rows["candidates"] * answer
+
+
 def test_an_unknown_gpu_is_told():
     with pytest.raises(Problem, match="GPU=h20: unknown; did you mean h200"):
         estimate.show(study.load("smoke"), "h20")
@@ -88,7 +105,15 @@ def test_a_pool_is_searched_whole_by_each_languages_queries():
 def test_hours_are_those_of_the_work_and_of_the_search_at_their_rates():
     on = estimate.Machine("x", 1e12, 1e9)
     assert on.hours(3600e12 * estimate.UTILISATION, 0) == on.hours(0, 3600e9 * estimate.SEARCHING) == 1
-    assert estimate.GPUS_FP32.keys() == estimate.GPUS.keys()
+
+
+def test_a_gpus_fp32_rate_is_two_operations_a_cycle_of_each_of_its_cores():
+    # CUDA cores and boost clock in GHz: T4, V100 SXM2, A100, L4, L40S, H100 SXM, H200 SXM, B200.
+    cores = {"t4": (2560, 1.59), "v100": (5120, 1.53), "a100": (6912, 1.41), "l4": (7424, 2.04), "l40s": (18176, 2.52)}
+    cores |= {"h100": (16896, 1.98), "h200": (16896, 1.98), "b200": (18944, 1.98)}
+    assert estimate.GPUS_FP32.keys() == estimate.GPUS.keys() == cores.keys()
+    for name, (number, clock) in cores.items():
+        assert estimate.GPUS_FP32[name] == pytest.approx(2e9 * number * clock, rel=0.01), name
 
 
 def test_no_pair_of_bucc_needs_twelve_gibibytes_and_many_vectors_take_half_the_room_twice():

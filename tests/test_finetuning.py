@@ -119,6 +119,22 @@ def test_the_microworld_is_translated_into_all_languages_in_turn(n):
     assert list(finetuning.translated(loaded, task, n)) == [sets[i % 7][i] for i in range(n)]
 
 
+# ---------------------------------------------------------------- masked-LM on the side
+
+
+def test_masked_lm_on_the_side_has_its_own_learning_rate_and_no_other_recipe_hangs_on_it():
+    loaded = study.load("xtreme")
+    slower = loaded.model_copy(update={"intermediate": loaded.intermediate.model_copy(update={"mlm_learning_rate": 1e-6})})
+    recipes = ["mnli", "mnli+mlm", "mnli-mt+mlm@9", "all", "all+mlm"]
+    rates = [[finetuning.settings(told, recipe).learning_rate for recipe in recipes] for told in (loaded, slower)]
+    assert rates == [[1e-5, 5e-6, 5e-6, 1e-5, 5e-6], [1e-5, 1e-6, 1e-6, 1e-5, 1e-6]]
+    cells = [study.Cell("x", "intermediate", "base", recipe) for recipe in recipes if "-mt" not in recipe]
+    changed = [fingerprints.parameters(loaded, cell) != fingerprints.parameters(slower, cell) for cell in cells]
+    assert changed == [False, True, False, True]
+    unset = loaded.model_copy(update={"intermediate": loaded.intermediate.model_copy(update={"mlm_learning_rate": None})})
+    assert finetuning.settings(unset, "mnli+mlm") == finetuning.settings(unset, "mnli")
+
+
 # ---------------------------------------------------------------- several tasks at once
 
 

@@ -1,4 +1,4 @@
-"""params/ledgers/protocols.yaml against figures typed from the scripts that it names, and how a study takes a protocol up."""
+"""The authors' protocol against figures typed from their guide (XTREME's: tests/test_params.py), and how a study takes a protocol up."""
 
 import pytest
 
@@ -7,22 +7,6 @@ from xtools.problems import Problem
 from xtools.settings import over
 
 LARGE, BASE = "FacebookAI/xlm-roberta-large", "FacebookAI/xlm-roberta-base"
-
-# google-research/xtreme, scripts/train_<name>.sh for an XLM-R: LR (large, base), EPOCH, BATCH_SIZE x GRAD_ACC, MAXL, and of runs whose best
-# checkpoint is kept (--save_only_best_checkpoint) --save_steps; of train_qa.sh also --warmup_steps and --weight_decay
-XTREME = {
-    "xnli": ((3e-5, 2e-5), 5, 2 * 16, 128, 100, None, 0.0),  # train_xnli.sh
-    "pawsx": ((2e-5, 2e-5), 5, 2 * 16, 128, 200, None, 0.0),  # train_pawsx.sh
-    "udpos": ((2e-5, 2e-5), 10, 2 * 16, 128, 500, None, 0.0),  # train_udpos.sh
-    "panx": ((2e-5, 2e-5), 10, 2 * 16, 128, 1000, None, 0.0),  # train_panx.sh
-    "social_iqa": ((3e-5, 2e-5), 5, 2 * 16, 128, None, None, 0.0),  # train_xcopa.sh, TASK=siqa
-    "xcopa": ((3e-5, 2e-5), 5, 2 * 16, 128, None, None, 0.0),  # train_xcopa.sh, TASK=xcopa
-    "xquad": ((3e-5, 3e-5), 3, 4 * 8, 384, None, 500, 1e-4),  # train_qa.sh
-    "mlqa": ((3e-5, 3e-5), 3, 4 * 8, 384, None, 500, 1e-4),  # train_qa.sh, the same model
-    "tydiqa": ((3e-5, 3e-5), 3, 4 * 8, 384, None, 500, 1e-4),  # train_qa.sh, SRC=tydiqa
-    "lareqa": ((2e-5, 2e-5), 3, 4 * 4, 256, None, None, 0.0),  # train_lareqa.sh: MAX_ANSWER_LEN
-    "mewslix": ((1e-5, 1e-5), 2, 8 * 4, 64, None, None, 0.0),  # train_mewslix.sh, XLM-R large
-}
 
 # nyu-mll/jiant, jiant/scripts/benchmarks/xtreme/subscripts/d_write_configs.sh: --epochs, --train_batch_size x --gradient_accumulation_steps;
 # c_tokenize_and_cache.sh: --max_seq_length
@@ -37,40 +21,12 @@ PHANG = {
 }
 
 
-def load(protocol: str) -> study.Study:
-    """The study of both benchmarks under a protocol."""
-    return study.load({"xtreme": "both", "phang": "phang"}[protocol])
-
-
-@pytest.mark.parametrize("task", XTREME)
-def test_xtremes_targets_train_as_its_scripts_say(task):
-    rates, *rest = XTREME[task]
-    for backbone, rate in zip(("large", "base"), rates, strict=True):
-        told = load("xtreme").of(backbone).target.for_task(task)
-        assert told.learning_rate == rate
-        assert [told.epochs, told.batch_size, told.max_length, told.eval_steps, told.warmup_steps, told.weight_decay] == rest
-        assert told.clip == 1.0 and told.patience is None, "max_grad_norm; eval_patience -1 or none"
-        if told.warmup_steps is None:
-            assert (told.warmup, told.decay) == (0.0, 1.0), "get_linear_schedule_with_warmup, warmup_steps 0"
-
-
 @pytest.mark.parametrize("task", PHANG)
 def test_phangs_targets_train_as_the_authors_guide_says(task):
-    told = load("phang").target.for_task(task)
+    told = study.load("phang").target.for_task(task)
     assert (told.epochs, told.batch_size, told.max_length) == PHANG[task]
     assert told.learning_rate == 1e-5 and (told.warmup, told.decay) == (0.1, 0.9), "e_run_models.sh; xtreme_runconfig_writer.py"
     assert (told.eval_steps, told.eval_rows, told.patience) == (1000, 500, 30), "e_run_models.sh; xtreme_runconfig_writer.py"
-
-
-@pytest.mark.parametrize("protocol", ["xtreme", "phang"])
-def test_intermediate_tasks_train_as_the_authors_guide_says(protocol):
-    """jiant/proj/simple/runscript.py: learning_rate, train_batch_size, num_train_epochs, max_seq_length; squad_v1 with 384 tokens
-    (c_tokenize_and_cache.sh)."""
-    phase = load(protocol).intermediate
-    for task, length, epochs in (("mnli", 256, 3), ("hellaswag", 256, 3), ("squad_v1", 384, 2), ("squad_v2", 384, 2)):
-        told = phase.for_task(task)
-        assert (told.learning_rate, told.batch_size, told.max_length, told.epochs) == (1e-5, 32, length, epochs)
-        assert (told.eval_steps, told.eval_rows, told.patience) == (1000, 500, 30)
 
 
 def test_a_studys_own_keys_stand_over_its_protocols(tmp_path):

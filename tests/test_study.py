@@ -198,6 +198,16 @@ def test_what_a_cell_starts_from():
     assert upstream(Cell("s", "target", "b", "mnli", "mlqa", 1)) == Cell("s", "target", "b", "mnli", "xquad", 1), "one model serves both"
 
 
+def test_what_a_targets_model_is_trained_on():
+    loaded = study.load("both")
+    without = loaded.model_copy(update={"first_tasks": False})
+    known = {"xnli": ["xnli"], "xcopa": ["social_iqa", "xcopa"], "tatoeba": [], "tatoeba_squad": ["squad_v1"], "lareqa": ["lareqa"]}
+    assert {target: loaded.stages(target) for target in known} == known
+    assert {target: without.stages(target) for target in known} == known | {"xcopa": ["xcopa"]}, "what defines a target stays"
+    start = loaded.upstream(Cell("both", "target", "base", "mnli", "tatoeba_squad", 1))
+    assert start == Cell("both", "intermediate", "base", "mnli", seed=1), "recipes come before its first task"
+
+
 def test_targets_trained_otherwise_share_no_model():
     loaded = study.load("pocket_full")
     other = loaded.target.model_copy(update={"tasks": loaded.target.tasks | {"mlqa": {"examples": 77}}})
@@ -223,14 +233,15 @@ def test_a_benchmarks_study_has_its_tasks_in_its_languages(name):
 
 def test_one_study_has_the_targets_and_languages_of_both_benchmarks():
     both, xtreme, xtreme_r = (study.load(name) for name in ("both", "xtreme", "xtreme_r"))
-    assert set(both.targets) == {*XTREME, *XTREME_R} and len(both.targets) == 12
+    assert set(both.targets) == {*XTREME, *XTREME_R} and len(both.targets) == 13
     for target in both.targets:
         assert set(both.languages_of(target)) == {*XTREME.get(target, []), *XTREME_R.get(target, [])}
         for single in (xtreme, xtreme_r):
             if target in single.targets:
                 assert both.target.for_task(target) == single.target.for_task(target), "the same training"
                 assert both.stages(target) == single.stages(target) and both.serves(target) == single.serves(target)
-    assert {len(both.languages_of(t)) for t in ("panx", "xquad", "udpos", "tatoeba")} == {48, 12, 38, 41}
+    counts = {t: len(both.languages_of(t)) for t in ("panx", "xquad", "udpos", "tatoeba", "tatoeba_squad")}
+    assert counts == {"panx": 48, "xquad": 12, "udpos": 38, "tatoeba": 36, "tatoeba_squad": 41}
     assert both.recipes == xtreme.recipes and both.intermediate == xtreme.intermediate
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from xtools import benchmark, tasks
+from xtools import benchmark, records, study, tasks
 from xtools.problems import Problem
 from xtools.report import submission
 from xtools.tasks import span
@@ -45,6 +45,7 @@ def folders(tmp_path, task, predicted: str, gold: str):
         ("panx", "B-PER\nI-PER\n\nO\nB-LOC\n", "B-PER\nI-PER\n\nB-LOC\nB-LOC\n", 80),  # 2 right of 2 found and 3 wanted
         ("udpos", "NOUN\nNOUN\nVERB\n", "NOUN\nNOUN\nVERB\n", 100),
         ("tatoeba", "0\n2\n1\n3\n", "0\n1\n2\n3\n", 50),
+        ("tatoeba_squad", "0\n2\n1\n3\n", "0\n1\n2\n3\n", 50),  # in folder tatoeba, of XTREME-R's submission
         ("bucc2018", "a\tb\nc\td\n", "a\tb\nc\te\nf\tg\n", 40),  # 1 right of 2 found and 3 wanted
         ("mewslix", '{"m": ["Q1", "Q2"], "n": ["Q3"]}', '{"m": ["Q2"], "n": ["Q3"], "o": ["Q4"]}', 50),  # (1/2 + 1 + 0) / 3
         ("lareqa", '{"q": ["a", "x", "b"]}', '{"q": ["a", "b"]}', 100 * (1 + 2 / 3) / 2),
@@ -135,7 +136,7 @@ def test_a_study_writes_a_submission_that_scores_as_its_records_say(micro):
     project, _ = micro
     done = project.run("submission", "micro")
     assert done.returncode == 0, done.stderr
-    folder = project.folder / "runs/micro/submission/tiny-mnli-s0"
+    folder = project.folder / "runs/micro/submission/xtreme/tiny-mnli-s0"
     record = json.loads((project.folder / "runs/micro/target/target-tiny-mnli-xnli-s0/record.json").read_text())
     predicted = (folder / "xnli/test-qab.tsv").read_text().splitlines()
     assert len(predicted) == 50 and set(predicted) <= {"entailment", "neutral", "contradiction"}
@@ -145,14 +146,31 @@ def test_a_study_writes_a_submission_that_scores_as_its_records_say(micro):
     gold = [tasks.get("xnli").labels[row["label"]] for row in sources.rows(Source("microworld"), tasks.get("xnli"), "test", "qab", 50)]
     assert 100 * sum(p == g for p, g in zip(predicted, gold, strict=True)) / 50 == record["result"]["scores"]["qab"]["metrics"]["accuracy"]
     assert len((folder / "tatoeba/test-qac.tsv").read_text().splitlines()) == 50
+    there = {
+        name: {path.name for path in (project.folder / f"runs/micro/submission/{name}/tiny-none-s0").iterdir()}
+        for name in benchmark.BENCHMARKS
+    }
+    assert there == {"xtreme": {"xnli", "udpos", "tatoeba"}, "xtreme_r": {"xnli", "udpos"}}, "the raw encoder's Tatoeba is XTREME's"
     tags = (folder / "udpos/test-qaa.tsv").read_text()
     assert tags.count("\n\n") == 49 and set(tags.split()) <= set(tasks.get("udpos").labels)
+
+
+def test_each_benchmarks_submission_has_its_own_tatoeba(tmp_path, monkeypatch):
+    loaded = study.load("smoke").model_copy(update={"targets": ["tatoeba", "tatoeba_squad"], "seeds": [0], "recipes": ["none"]})
+    monkeypatch.setattr(study, "ROOT", tmp_path)
+    nearest = {"tatoeba": "1", "tatoeba_squad": "2"}
+    monkeypatch.setattr(records, "read_predictions", lambda cell: {"qab": [["0", [nearest[cell.target]]]]})
+    for cell in loaded.cells():
+        cell.folder.mkdir(parents=True)
+        cell.record.write_text("{}")
+    written = {path.relative_to(tmp_path / "runs/smoke/submission").as_posix(): path.read_text() for path in submission.write(loaded)}
+    assert written == {f"{name}/tiny-none-s0/tatoeba/test-qab.tsv": f"{found}\n" for name, found in (("xtreme", 1), ("xtreme_r", 2))}
 
 
 def test_a_study_without_cells_has_nothing_to_submit(project):
     project.write_study("idle", seeds=[7])
     done = project.run("submission", "idle")
-    assert done.returncode == 2 and "no target has been scored yet" in done.stderr
+    assert done.returncode == 2 and "no target of a benchmark has been scored yet" in done.stderr
 
 
 def test_the_command_prints_every_task_and_average(tmp_path, project):

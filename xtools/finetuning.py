@@ -143,8 +143,10 @@ def first_rows(study: Study, data: dict) -> dict[str, list[dict]]:
 
 
 def settings(study: Study, recipe: str) -> Finetuning:
-    """A recipe's training parameters: its task's own, or those of `all`."""
-    return study.intermediate.for_task(Recipe.parse(recipe).task)
+    """A recipe's training parameters: its task's own, or those of `all`; with `+mlm` at the learning rate for that, where there is one."""
+    parsed, phase = Recipe.parse(recipe), study.intermediate
+    own = phase.for_task(parsed.task)
+    return own.model_copy(update={"learning_rate": phase.mlm_learning_rate}) if parsed.mlm and phase.mlm_learning_rate else own
 
 
 def beside(encoder: Encoder, study: Study, recipe: str, seed: int) -> list:

@@ -148,12 +148,14 @@ class Phase(Finetuning):
     """Training parameters of a phase, with exceptions per task, and further ones per backbone and task, under a backbone's name in the
     study or under what it loads.
 
-    `mlm_examples` documents an epoch go with a `+mlm` recipe's tasks, a `mlm_share` of their tokens masked.
+    `mlm_examples` documents an epoch go with a `+mlm` recipe's tasks, a `mlm_share` of their tokens masked; `mlm_learning_rate` is then
+    the learning rate, whatever the task's (None: the task's).
     """
 
     tasks: dict[str, dict] = {}
     backbones: dict[str, dict[str, dict]] = {}
     mlm_examples: Positive | None = None
+    mlm_learning_rate: Annotated[float, Field(gt=0, le=1)] | None = None
     mlm_share: Annotated[float, Field(gt=0, lt=1)] = 0.15  # Devlin et al. 2019; jiant's setting
 
     def for_task(self, task: str) -> Finetuning:

@@ -42,7 +42,7 @@ class Study(Strict):
     translations: str | None = None
     translation_noise: Share = 0.1
     protocol: str | None = None  # whose training settings hold where the study sets none (params/ledgers/protocols.yaml)
-    first_tasks: bool = True  # a target's first task before it: Social IQa before COPA, as XTREME-R trains for xcopa
+    first_tasks: bool = True  # a trained target's first task before it: Social IQa before COPA, as XTREME-R trains for xcopa
     pretraining: Pretraining | None = None
     intermediate: Phase | None = None
     target: Phase
@@ -112,9 +112,11 @@ class Study(Strict):
         return list(dict.fromkeys([self.source_language, *(lang for target in self.targets for lang in self.languages_of(target))]))
 
     def stages(self, target: str) -> list[str]:
-        """The tasks that a target's model is trained on, in order."""
-        first = tasks.get(target).first
-        return [first, target] if first and self.first_tasks else [target]
+        """The tasks that a target's model is trained on, in order; none where the encoder is scored as it is."""
+        task = tasks.get(target)
+        if not task.is_trained:
+            return [task.first] if task.first else []  # without it, it would be another target
+        return [task.first, target] if task.first and self.first_tasks else [target]
 
     def serves(self, target: str) -> str | None:
         """The target whose fine-tuned model a target uses, where the study has both and trains them alike; else None."""

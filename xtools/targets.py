@@ -15,8 +15,8 @@ from xtools.tasks import Searched, Task, format_of
 
 @dataclass
 class Model:
-    """An encoder ready for one target: its head and learning curve, both None where nothing is trained, and every
-    attempt at training."""
+    """An encoder ready for one target: its head, None where the encoder's own vectors are searched, the learning curve, None where nothing
+    is trained, and every attempt at training."""
 
     encoder: Encoder
     task: Task
@@ -28,26 +28,23 @@ class Model:
 
 
 def prepare(encoder: Encoder, study: Study, target: str, seed: int, checkpoint: Path | None = None, restore=None) -> Model:
-    """Fine-tune on the target's training set in the source language, after its first task where it has one.
+    """Fine-tune on the target's training set in the source language, after its first task where it has one (`Study.stages`).
 
-    Retrieval targets without a training set are left as they are, and one whose model another target has trained gets that one's head
-    from `restore`, a function that fills a head or returns False.
+    A retrieval target without a training set keeps no head: the encoder's own sentence vectors are searched, as it is or after the first
+    task. One whose model another target has trained gets that one's head from `restore`, a function that fills a head or returns False.
     """
     task, settings = tasks.get(target), study.target.for_task(target)
-    if not task.is_trained:
-        return Model(encoder, task, settings)
-    head = finetuning.new_head(encoder, task)
-    if restore and restore(head):
+    if restore and task.is_trained and restore(head := finetuning.new_head(encoder, task)):
         return Model(encoder, task, settings, head.eval())
-    head, attempts = None, list[results.Attempt]()
+    head, curve, n, attempts = None, None, 0, list[results.Attempt]()
     for name in study.stages(target):
         stage, phase = tasks.get(name), study.target.for_task(name)
         features = finetuning.training_features(encoder, study, stage, phase.examples, phase.max_length, seed)
         path = checkpoint and checkpoint.with_stem(f"{checkpoint.stem}-{name}")
         data, widths = {name: (stage, features)}, {name: phase.max_length}
         tuned = restarts.tune(encoder, study, data, phase, widths, seed, path, head and {name: head})
-        head, attempts = tuned.heads[name], attempts + tuned.attempts
-    return Model(encoder, task, settings, head, tuned.curve, attempts, features.rows)
+        head, curve, attempts, n = tuned.heads[name], tuned.curve, attempts + tuned.attempts, features.rows
+    return Model(encoder, task, settings, head if task.is_trained else None, curve, attempts, n)
 
 
 def test_languages(study: Study, task: Task) -> list[str]:
@@ -80,15 +77,15 @@ def _retrieval_scores(model: Model, study: Study, settings: Retrieval) -> tuple[
     most = max(len(asked) + len(candidates[language]) for language, asked in queries.items())
     layers = (_layers(model, most) if settings.sweep and not model.head else []) or [layer]
 
-    def vectors(rows: list[dict]):
-        return scoring.embed(model.encoder, model.task, rows, layers, pooling, model.settings.max_length)
+    def vectors(rows: list[dict], split: str):
+        return scoring.embed(model.encoder, model.task, rows, layers, pooling, model.task.length_of(split, model.settings.max_length))
 
     scores, predictions, rows, pool, indexed = {}, {}, {}, None, None
     for language, asked in queries.items():
         if candidates[language] is not pool:  # one pool serves all languages
             pool, indexed = candidates[language], None
-            indexed = vectors(pool)
-        searched = _search(model, asked, pool, vectors(asked), indexed, layers, language)
+            indexed = vectors(pool, "candidates")
+        searched = _search(model, asked, pool, vectors(asked, "test"), indexed, layers, language)
         best = searched[layer]
         swept = {"layers": {n: s.scores[model.task.metric] for n, s in searched.items()}} if len(searched) > 1 else {}
         scores[language], predictions[language] = best.scores | {"layer": layer} | swept, best.predictions
@@ -134,8 +131,9 @@ def metrics_frame(scores: dict[str, dict]) -> pd.DataFrame:
 def result(model: Model, study: Study, scores: dict, dev: dict | None, gap: float | None) -> results.Target:
     """What the record keeps: every metric per language, the main metric's mean, the gap, the learning curve, and where the data is a
     subset of the published one."""
-    metric = model.task.metric
-    counts = sources.counts(study.data, model.task, test_languages(study, model.task)) if study.subset else []
+    metric, languages = model.task.metric, test_languages(study, model.task)
+    used = [tasks.get(name) for name in dict.fromkeys([*study.stages(model.task.name), model.task.name])] if study.subset else []
+    counts = [entry for task in used for entry in sources.counts(study.data, task, languages)]
     return results.Target(
         metric=metric,
         scores={language: results.Score.of(score) for language, score in scores.items()},
@@ -161,6 +159,7 @@ def timing_features(encoder: Encoder, study: Study) -> dict[str, list[dict]]:
     features: dict[str, list[dict]] = {}
     for task, language in pairs:
         rows = sources.read(study.data, task, "test", language, each)
-        encoded = format_of(task).encode(rows, encoder.tokenizer, task, study.target.for_task(task.name).max_length)
+        width = task.length_of("test", study.target.for_task(task.name).max_length)
+        encoded = format_of(task).encode(rows, encoder.tokenizer, task, width)
         features.setdefault(language, []).extend(encoded)
     return features

@@ -15,29 +15,38 @@ from xtools.tasks import Task, format_of
 
 def file_name(task: Task, language: str) -> str:
     """Where a task's predictions in a language stand below a submission's folder."""
-    return f"{task.name}/test-{language}.{format_of(task).extension(task)}"
+    return f"{_folder(task)}/test-{language}.{format_of(task).extension(task)}"
+
+
+def _folder(task: Task) -> str:
+    return task.folder or task.name
 
 
 # ---------------------------------------------------------------- writing
 
 
 def write(study: Study) -> list[Path]:
-    """One submission folder per backbone, recipe and seed, runs/<study>/submission/<backbone>-<recipe>-s<seed>; returns the files.
+    """One submission folder per benchmark, backbone, recipe and seed, runs/<study>/submission/<benchmark>/<backbone>-<recipe>-s<seed>, with
+    the benchmark's tasks that the study has scored; returns the files. Each benchmark has its own Tatoeba in a folder of that name.
 
-    Raises Problem when the study has no target cell yet.
+    Raises Problem when the study has no such target cell yet.
     """
     written = []
     for cell in study.cells():
         if cell.phase == "target" and cell.record.exists():
-            folder = study.folder / "submission" / f"{cell.backbone}-{cell.recipe}-s{cell.seed}"
-            for language, predictions in records.read_predictions(cell).items():
-                path = folder / file_name(tasks.get(cell.target), language)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(content(study, cell, language, predictions))
-                written.append(path)
+            files = {file_name(tasks.get(cell.target), k): content(study, cell, k, v) for k, v in records.read_predictions(cell).items()}
+            for benchmark in (name for name, own in BENCHMARKS.items() if cell.target in own):
+                folder = study.folder / "submission" / benchmark / f"{cell.backbone}-{cell.recipe}-s{cell.seed}"
+                written += [_written(folder / name, text) for name, text in files.items()]
     if not written:
-        raise Problem(f"{study.name}: no target has been scored yet; run make study PROFILE={study.name} first")
+        raise Problem(f"{study.name}: no target of a benchmark has been scored yet; run make study PROFILE={study.name} first")
     return written
+
+
+def _written(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
 
 
 def content(study: Study, cell: Cell, language: str, predictions: list) -> str:
@@ -61,8 +70,8 @@ def score(predictions: Path, labels: Path, benchmark: str) -> dict:
             raise Problem(f"{folder}: no such folder; it must hold <task>/test-<language>.<tsv|json|jsonl>")
     scored: dict[str, dict] = {}
     for name, languages in BENCHMARKS[benchmark].items():
-        if (predictions / name).is_dir() and (labels / name).is_dir():
-            task = tasks.get(name)
+        task = tasks.get(name)
+        if all((folder / _folder(task)).is_dir() for folder in (predictions, labels)):
             metrics = {lang: _score_file(task, lang, *(f / file_name(task, lang) for f in (predictions, labels))) for lang in languages}
             scored[name] = {"languages": metrics, "score": task_score({k: v[task.metric] for k, v in metrics.items()}, languages)}
     return {"tasks": scored, "averages": averages({name: entry["score"] for name, entry in scored.items()}, benchmark)}

@@ -23,9 +23,10 @@ SAMPLE = 100  # rows of a task that are encoded to see how long they are
 UNSTATED = 1_000  # rows of a split whose published size is not known
 LENGTHS = "assumed: every input as long as the parameters allow where its data or tokenizer is not at hand; fetch first to know better"
 UTILISATION = 0.35  # share of the peak that training is assumed to reach
-# Peak dense FLOP/s in bf16 (V100, T4: fp16), from the makers' data sheets.
+# Peak dense FLOP/s in bf16 (V100, T4: fp16), from NVIDIA's data sheets of T4, V100 SXM2, A100, L4, L40S, H100 SXM, H200 SXM and HGX B200,
+# read in copies of their tables; from L4 on they state twice as much, with sparsity.
 GPUS = {"t4": 65e12, "v100": 125e12, "a100": 312e12, "l4": 121e12, "l40s": 362e12, "h100": 989e12, "h200": 989e12, "b200": 2250e12}
-# The same in fp32, without tensor cores, in which vectors are searched.
+# The same sheets in fp32, without tensor cores, in which vectors are searched: twice the CUDA cores times the boost clock.
 GPUS_FP32 = {"t4": 8.1e12, "v100": 15.7e12, "a100": 19.5e12, "l4": 30.3e12, "l40s": 91.6e12, "h100": 67e12, "h200": 67e12, "b200": 75e12}
 SEARCHING = 0.7  # share of the fp32 product's rate that a search of large sets is assumed to reach, selection and all
 PROCESS = 1e9  # bytes of a process that has torch loaded and encodes
@@ -169,10 +170,8 @@ def _look(study: Study, task: Task, settings: Finetuning | None, width: int, con
 
 
 def _training(study: Study, task: Task, config, notes) -> float:
-    if not task.is_trained or study.serves(task.name):
-        return 0.0
     total = 0.0
-    for stage in study.stages(task.name):
+    for stage in study.stages(task.name) if not study.serves(task.name) else ():
         settings, part = study.target.for_task(stage), tasks.get(stage)
         n = _size(study, part, "train", study.source_language, settings.examples, notes)
         total += 3 * settings.epochs * n * _per_example(study, part, "train", settings.max_length, config, notes)
@@ -184,7 +183,8 @@ def _training(study: Study, task: Task, config, notes) -> float:
 def _scoring(study: Study, task: Task, config, notes) -> float:
     width, total = study.target.for_task(task.name).max_length, 0.0
     for split in task.test_splits:
-        total += _per_example(study, task, split, width, config, notes) * sum(_scored(study, task, split, notes).values())
+        each = _per_example(study, task, split, task.length_of(split, width), config, notes)
+        total += each * sum(_scored(study, task, split, notes).values())
     return total
 
 
@@ -259,8 +259,15 @@ def _per_example(study: Study, task: Task, split: str, width: int, config, notes
     lengths = _lengths(study, task.name, split, width)
     if lengths is None:
         notes.add(LENGTHS)
-        return timing.flops(config, width) * format_of(task).SEQUENCES
+        return sum(timing.flops(config, n) for n in _longest(task, split, width))
     return sum(timing.flops(config, n) for row in lengths for n in row) / len(lengths)
+
+
+def _longest(task: Task, split: str, width: int) -> list[int]:
+    """The lengths of the longest example's sequences; one that a dual encoder is trained on is a query and a candidate."""
+    if task.is_searched and split == "train":
+        return [task.length_of("test", width), width]
+    return [width] * format_of(task).SEQUENCES
 
 
 _sampled: dict[tuple, list | None] = {}
@@ -292,7 +299,7 @@ def downloads(study: Study) -> list[str]:
     hubs = {e.load: e for e in study.backbones.values() if e.load and not encoder.is_local(e.load.format(seed=study.seeds[0]))}
     lines = [f"download: encoder {name}, about {size(4 * parameters(config_of(e, study)))}" for name, e in hubs.items()]
     if study.source == "hub":
-        names = [*study.intermediate_tasks, *(stage for target in study.targets for stage in (*study.stages(target), target))]
+        names = [*study.intermediate_tasks, *study.targets, *(stage for target in study.targets for stage in study.stages(target))]
         repos = {part.repo for name in names for part in tasks.get(name).all_parts() if not part.licensed}
         lines.append(f"download: {len(repos)} data sets ({', '.join(sorted(repos))}); their sizes are told by make fetch")
     return lines or ["download: nothing"]

@@ -61,7 +61,7 @@ def reads_of(study: Study, cell: Cell) -> list[tuple[str, str, str]]:
         ]
     if cell.phase == "target":
         task = tasks.get(cell.target)
-        stages = [stage for stage in study.stages(cell.target) if tasks.get(stage).is_trained]
+        stages = study.stages(cell.target)
         looked = [stage for stage in stages if study.target.for_task(stage).is_looked_at]
         developed = [(name, "dev", source) for name in dict.fromkeys([*looked, task.name]) if "dev" in tasks.get(name).hub]
         return [(stage, "train", source) for stage in stages] + developed + _scored(study, task)
@@ -132,7 +132,7 @@ def _intermediate(study: Study, cell: Cell) -> dict:
     bearing: dict[str, object] = {
         "seed": cell.seed,
         "batches": study.batches,
-        "training": phase.for_task(recipe.task).model_dump(exclude={"examples"}),
+        "training": finetuning.settings(study, cell.recipe).model_dump(exclude={"examples"}),
         "tasks": [(name, recipe.examples or settings.examples, settings.max_length) for name, settings in own.items()],
         "dev": study.evaluation.dev,
     }
@@ -154,11 +154,12 @@ def _target(study: Study, cell: Cell) -> dict:
         "dev": study.evaluation.dev if "dev" in task.hub else None,
         "serves": study.is_served(task.name),  # a model that another target uses is kept
     }
-    if task.is_trained:
-        training = {stage: study.target.for_task(stage).model_dump() for stage in study.stages(task.name)}
-        return bearing | {"seed": cell.seed, "training": training}
-    retrieval = study.retrieval_of(cell.backbone).model_dump()
-    return bearing | {"retrieval": retrieval, "width": study.target.for_task(task.name).max_length}
+    if stages := study.stages(task.name):
+        bearing |= {"seed": cell.seed, "training": {stage: study.target.for_task(stage).model_dump() for stage in stages}}
+    if not task.is_trained:
+        retrieval = study.retrieval_of(cell.backbone).model_dump()
+        bearing |= {"retrieval": retrieval, "width": study.target.for_task(task.name).max_length}
+    return bearing
 
 
 def _timing(study: Study, cell: Cell) -> dict:

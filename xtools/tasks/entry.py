@@ -66,11 +66,12 @@ class Task:
     Splits are train and dev (source language), for targets test (every language), and where a target is searched for candidates; each is
     one Hub entry, or a tuple of several whose rows are joined. `world` names the maker of its microworld rows; tasks with the same maker
     share training examples as XNLI does with MNLI. `labels` of a task of tags may be empty: then the source says them. `first` is a task
-    that is trained before this one, with the same head. `shares` is the target whose fine-tuned model serves this one too. `translated` is
-    a machine-translated training set. `pooled` targets have the candidates of all languages in one pool. `file_labels` are the labels'
-    names in XTREME's files, where those differ. `unanswerable` says that a context may hold no answer, and `normal_form` makes an answer in
-    a language comparable, where SQuAD's way is not the task's. Tasks of one `head`, format and labels have one head where they are trained
-    together.
+    that is trained before this one, with the same head; before a target without a training set it may be of any format, and its head is
+    thrown away. `shares` is the target whose fine-tuned model serves this one too. `translated` is a machine-translated training set.
+    `pooled` targets have the candidates of all languages in one pool, and queries of at most `query_length` tokens, where that is given.
+    `folder` is the task's name in XTREME's files and `file_labels` are its labels' names there, where those differ. `unanswerable` says
+    that a context may hold no answer, and `normal_form` makes an answer in a language comparable, where SQuAD's way is not the task's.
+    Tasks of one `head`, format and labels have one head where they are trained together.
     """
 
     name: str
@@ -85,6 +86,8 @@ class Task:
     shares: str = ""
     translated: Hub | None = None
     pooled: bool = False
+    query_length: int | None = None
+    folder: str = ""
     file_labels: tuple[str, ...] = ()
     unanswerable: bool = False
     normal_form: Callable[[str, str], str] | None = None
@@ -120,6 +123,10 @@ class Task:
     def is_bitext(self) -> bool:
         """Whether queries and candidates are translations of each other: the source language is then the other side of every pair."""
         return self.is_searched and not self.pooled
+
+    def length_of(self, split: str, max_length: int) -> int:
+        """The most tokens of a text of a split, of `max_length` for a task: fewer for the queries of one that says so."""
+        return min(self.query_length or max_length, max_length) if split == "test" else max_length
 
     @property
     def test_splits(self) -> list[str]:

@@ -23,13 +23,18 @@ K = 20  # candidates kept per query: XTREME-R's retrieval metrics look no furthe
 
 
 def encode(rows: list[dict], tokenizer, task: Task, max_length: int) -> list[dict]:
-    """One sequence per row, or two where the row has a positive beside its text; what is longer than `max_length` is cut and marked."""
-    columns = ["text", "positive"] if rows and "positive" in rows[0] else ["text"]
+    """One sequence per row, or two where the row has a positive beside its text, which is then a query (`Task.length_of`).
+
+    What is longer than `max_length`, or than a query may be, is cut and marked.
+    """
+    paired = bool(rows) and "positive" in rows[0]
+    columns = ["text", "positive"] if paired else ["text"]
+    most = [task.length_of("test", max_length), max_length] if paired else [max_length]
     encoded = [tokenizer([row[c] for row in rows], return_attention_mask=False)["input_ids"] for c in columns]
     features = []
     for i, sequences in enumerate(zip(*encoded, strict=True)):
-        ids = [s if len(s) <= max_length else [*s[: max_length - 1], s[-1]] for s in sequences]
-        features.append({"ids": ids, "row": i, "cut": any(len(s) > max_length for s in sequences)})
+        ids = [s if len(s) <= n else [*s[: n - 1], s[-1]] for s, n in zip(sequences, most, strict=True)]
+        features.append({"ids": ids, "row": i, "cut": any(len(s) > n for s, n in zip(sequences, most, strict=True))})
     return features
 
 
@@ -159,6 +164,9 @@ def _tatoeba_parts(which: int) -> tuple[Hub, Hub]:
     )
 
 
+TATOEBA = {"test": _tatoeba_parts(0), "candidates": _tatoeba_parts(1)}  # XTREME asks in English and searches the foreign sentences
+
+
 def sentences(context: str, breaks: list | None = None) -> list[tuple[int, int]]:
     """Where the sentences of a context lie, [start, end): as given, else split after . ! ? and white space."""
     if breaks is not None:
@@ -254,8 +262,18 @@ TASKS = [
         "retrieval",
         "accuracy",
         "pairs",
-        {"test": _tatoeba_parts(0), "candidates": _tatoeba_parts(1)},  # XTREME asks in English and searches the foreign sentences
+        TATOEBA,
         languages=(*TATOEBA_NAMES, *TATOEBA_EXTRA),
+    ),
+    Task(
+        "tatoeba_squad",  # XTREME-R's: by an encoder that was tuned on SQuAD (google-research/xtreme, scripts/run_tatoeba.sh)
+        "retrieval",
+        "accuracy",
+        "pairs",
+        TATOEBA,
+        languages=(*TATOEBA_NAMES, *TATOEBA_EXTRA),
+        first="squad_v1",
+        folder="tatoeba",
     ),
     Task(
         "lareqa",
@@ -269,6 +287,7 @@ TASKS = [
         },
         languages=LAREQA_LANGUAGES,
         pooled=True,
+        query_length=96,  # google-research/xtreme, scripts/train_lareqa.sh and run_eval_lareqa.sh; answers have the 256 of `max_length`
     ),
     Task(
         "mewslix",
