@@ -14,7 +14,6 @@ from datasets import ClassLabel, Features, Value
 from xtools import sources, tasks
 from xtools.problems import Problem
 from xtools.sources import Source, revisions
-from xtools.tasks import tagging
 
 NLI = Features(
     {"premise": Value("string"), "hypothesis": Value("string"), "label": ClassLabel(names=["entailment", "neutral", "contradiction"])}
@@ -174,33 +173,6 @@ def test_pawsx_keeps_its_placeholders_as_the_benchmark_does(parquet_root):
     rows = [{"id": i, "sentence1": s, "sentence2": "b", "label": 0} for i, s in enumerate(["a", "NS", ""])]
     root = parquet_root("google-research-datasets/paws-x", "de", {"test": rows})
     assert [r["text_a"] for r in sources.rows(folder(root), tasks.get("pawsx"), "test", "de")] == ["a", "NS", ""]
-
-
-@pytest.mark.parametrize("numbers", [True, False])
-def test_treebanks_have_names_or_numbers_for_tags_and_fused_words_are_dropped(parquet_root, numbers):
-    names = ["DET", "_", "NOUN"]
-    upos = [tagging.UD_ORDER.index(n) for n in names] if numbers else names
-    row = {"sent_id": "s", "tokens": ["the", "dogs", "dog"], "upos": upos}
-    root = parquet_root("commul/universal_dependencies", "el_gdt", {"dev": [row], "test": [row]})
-    for split in ("dev", "test"):
-        found = sources.rows(folder(root), tasks.get("udpos"), split, "el")[0]
-        assert (found["words"], found["tags"]) == (["the", "dog"], ["DET", "NOUN"])
-
-
-def test_a_development_split_may_be_called_validation(parquet_root):
-    row = {"sent_id": "s", "tokens": ["a"], "upos": ["X"]}
-    root = parquet_root("commul/universal_dependencies", "uk_iu", {"validation": [row]})
-    assert sources.rows(folder(root), tasks.get("udpos"), "dev", "uk")[0]["tags"] == ["X"]
-
-
-def test_a_language_of_several_treebanks_is_all_of_them(parquet_root):
-    for i, treebank in enumerate(("pl_lfg", "pl_pdb")):
-        root = parquet_root("commul/universal_dependencies", treebank, {"test": [{"tokens": [str(i)], "upos": ["NUM"]}]})
-    rows = sources.rows(folder(root), tasks.get("udpos"), "test", "pl")
-    assert [r["words"] for r in rows] == [["0"], ["1"]] and rows[0]["id"] != rows[1]["id"]
-    parquet_root("google/xtreme", "udpos.English", {s: [{"tokens": ["a"], "pos_tags": [0]}] for s in ("train", "validation")})
-    named = {entry["part"]: entry["rows"] for entry in sources.counts(folder(root), tasks.get("udpos"), ["pl"]) if "test" in entry["part"]}
-    assert named == {"commul/universal_dependencies (pl_pud, test)": 0}, "the missing treebank is named"
 
 
 def test_tatoebas_further_languages_are_told_by_a_column(parquet_root):

@@ -301,8 +301,15 @@ def downloads(study: Study) -> list[str]:
     if study.source == "hub":
         names = [*study.intermediate_tasks, *study.targets, *(stage for target in study.targets for stage in study.stages(target))]
         repos = {part.repo for name in names for part in tasks.get(name).all_parts() if not part.licensed}
-        lines.append(f"download: {len(repos)} data sets ({', '.join(sorted(repos))}); their sizes are told by make fetch")
+        lines.append(f"download: {len(repos)} data sets ({', '.join(_grouped(repos))}); their sizes are told by make fetch")
     return lines or ["download: nothing"]
+
+
+def _grouped(repos: set[str]) -> list[str]:
+    """The names of repositories; of an owner of more than ten only how many there are."""
+    owners = collections.Counter(repo.split("/")[0] for repo in repos)
+    many = {owner: f"{n} of {owner}" for owner, n in owners.items() if n > 10}
+    return sorted({many.get(repo.split("/")[0], repo) for repo in repos})
 
 
 def parameters(config) -> int:

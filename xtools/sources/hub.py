@@ -14,12 +14,12 @@ import datasets
 import huggingface_hub
 
 from xtools.problems import Problem
-from xtools.sources import ccg
+from xtools.sources import ccg, conllu
 from xtools.sources.source import Source, texts
 from xtools.tasks import Hub, Task
 
 datasets.disable_progress_bars()
-GITHUB = "https://raw.githubusercontent.com/{repo}/master/{path}"
+GITHUB = "https://raw.githubusercontent.com/{repo}/{revision}/{path}"
 WIKIPEDIA, DUMP = "wikimedia/wikipedia", "20231101"
 OFFLINE = "fetch it while there is a network: make fetch PROFILE=<study>"
 
@@ -105,24 +105,42 @@ def _line(error: BaseException) -> str:
     return " ".join(str(error).split())[:200]
 
 
-def _json(source: Source, part: Hub, language: str) -> list[dict]:
-    """The passages of a SQuAD-like JSON file of a GitHub repository, or of its copy in the folder."""
+def _github(source: Source, part: Hub, language: str) -> Path:
+    """A file of a GitHub repository, or its copy in the folder, which may not be there."""
     path = part.config.format(lang=part.name(language))
-    if source.root == "hub":
-        # Without asking the server for a newer version, a file that was fetched once is found offline.
-        config = datasets.DownloadConfig(use_etag=False)
-        try:
-            file = Path(datasets.DownloadManager(download_config=config).download(GITHUB.format(repo=part.repo, path=path)))
-        except (OSError, ValueError) as error:
-            raise _unreadable(part, language, error) from error
-    else:
-        file = _folder(source, part, language) / path
+    if source.root != "hub":
+        return _folder(source, part, language) / path
+    url = GITHUB.format(repo=part.repo, revision=part.revision or "master", path=path)
+    # Without asking the server for a newer version, a file that was fetched once is found offline.
+    config = datasets.DownloadConfig(use_etag=False)
+    try:
+        return Path(datasets.DownloadManager(download_config=config).download(url))
+    except (OSError, ValueError) as error:
+        raise _unreadable(part, language, error) from error
+
+
+def _json(source: Source, part: Hub, language: str) -> list[dict]:
+    """The passages of a SQuAD-like JSON file."""
+    path, file = part.config.format(lang=part.name(language)), _github(source, part, language)
     if not file.exists():
         raise Problem(f"{part.repo}: {path}: not there; take {language} out of the study or fetch the file from GitHub")
     try:
         return json.loads(file.read_text())["data"]
     except (ValueError, KeyError) as error:
         raise Problem(f"{part.repo}: {path}: damaged or cut short ({_line(error)}); fetch it again") from error
+
+
+def _conllu(source: Source, part: Hub, language: str) -> list[dict]:
+    """The sentences of a treebank's file."""
+    if not has(source, part, language):
+        raise Problem(
+            f"{_where(part, language)}: not in {source.root}, nor {part.copy.repo}/{part.copy.config}; put one of them there, "
+            f"or take {language} out of the study"
+        )
+    try:
+        return conllu.sentences(_github(source, part, language).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise Problem(f"{_where(part, language)}: damaged or cut short ({_line(error)}); fetch it again") from error
 
 
 def _archive(source: Source, part: Hub, language: str) -> list[dict]:
@@ -159,7 +177,7 @@ def _ccg(source: Source, part: Hub, language: str) -> list[dict]:
     return ccg.rows(source, part.split)
 
 
-READERS = {"dataset": _dataset, "json": _json, "archive": _archive, "ccg": _ccg}
+READERS = {"dataset": _dataset, "json": _json, "conllu": _conllu, "archive": _archive, "ccg": _ccg}
 
 
 # ---------------------------------------------------------------- canonical rows
@@ -218,7 +236,7 @@ def identity(source: Source, task: Task, split: str, language: str) -> list:
 
 def parts(source: Source, task: Task, split: str, language: str) -> list[Hub]:
     """The parts of a split; a subset may lack some of several, never all."""
-    wanted = task.parts(split, language)
+    wanted = [placed(source, part, language) for part in task.parts(split, language)]
     if not wanted:
         raise Problem(f"{task.name}: has no {split} split in {language}")
     there = [part for part in wanted if has(source, part, language)] if source.subset and len(wanted) > 1 else wanted
@@ -301,7 +319,7 @@ def counts(source: Source, task: Task, languages: list[str]) -> list[dict]:
     differing = []
     for split in task.hub:
         for language in languages if split in task.test_splits else ["en"]:
-            entries = task.parts(split, language)
+            entries = [placed(source, part, language) for part in task.parts(split, language)]
             for part in entries:
                 n = len(table(source, part, language)) if len(entries) == 1 or has(source, part, language) else 0
                 expected = part.expected(language)
@@ -355,13 +373,18 @@ def cached(task: Task, split: str, language: str) -> bool:
 
 
 def has_all(source: Source, task: Task, split: str, language: str) -> bool:
-    entries = task.parts(split, language)
-    return bool(entries) and any(has(source, part, language) for part in entries)
+    return any(has(source, placed(source, part, language), language) for part in task.parts(split, language))
 
 
 def has(source: Source, part: Hub, language: str) -> bool:
     """Whether a folder has a part in a language; always so on the Hub, where a missing one is an error."""
-    if source.root == "hub" or part.reader != "dataset":
+    if source.root == "hub" or part.reader not in ("dataset", "conllu"):
         return True
-    config = part.config.format(lang=part.name(language))
-    return any(any(Path(source.root, part.repo, config).glob(f"{name}-*.parquet")) for name in part.split.split("|"))
+    path = Path(source.root, part.repo, part.config.format(lang=part.name(language)))
+    return path.is_file() or any(any(path.glob(f"{name}-*.parquet")) for name in part.split.split("|"))
+
+
+def placed(source: Source, part: Hub, language: str) -> Hub:
+    """The part, or the copy of it where a folder has that alone."""
+    other = part.copy
+    return other if other and not has(source, part, language) and has(source, other, language) else part

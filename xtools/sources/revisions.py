@@ -18,6 +18,8 @@ def of(source, reads: Iterable[tuple[str, str, str]]) -> list[str]:
     if source.root == "microworld":
         return []
     parts = [(part, part.name(language)) for name, split, language in reads for part in _parts(get(name), split, language)]
+    if source.root != "hub":  # which has no copies
+        parts += [(part.copy, language) for part, language in parts if part.copy]
     return sorted({_state(source, part, language) for part, language in parts})
 
 

@@ -16,7 +16,7 @@ class Hub:
     source states it. `only` are the languages that the part serves (empty: all). `keep` says whether a row is of the language, for
     sets that hold several languages in one split. `reader` is how the files are read (xtools/sources/hub.py). `examples` is the number
     of canonical rows, in the form of `rows`, where one row of the published split makes many, or `keep` takes a share of them.
-    `without` is a set whose rows, told by their ids, are left out.
+    `without` is a set whose rows, told by their ids, are left out. `copy` is where a folder may hold the same rows instead.
     """
 
     repo: str
@@ -31,11 +31,12 @@ class Hub:
     reader: str = "dataset"
     examples: int | dict[str, int] | None = field(default=None, hash=False)
     without: "Hub | None" = None
+    copy: "Hub | None" = None
 
     @property
     def per_language(self) -> bool:
         """Whether each language has files of its own."""
-        return "{lang}" in self.config
+        return "{lang}" in self.config or len(self.only) == 1
 
     @property
     def licensed(self) -> bool:

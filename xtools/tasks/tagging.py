@@ -8,6 +8,7 @@ import torch
 from seqeval.metrics import f1_score
 
 from xtools.batching import moved, pad
+from xtools.tasks import treebanks
 from xtools.tasks.classification import dropout
 from xtools.tasks.entry import Hub, Task
 from xtools.tasks.files import lines
@@ -167,56 +168,13 @@ def _sequences(path: Path) -> list[list[str]]:
 
 
 UPOS = tuple("ADJ ADP ADV AUX CCONJ DET INTJ NOUN NUM PART PRON PROPN PUNCT SCONJ SYM VERB X".split())
-# The order of the numbers in older releases of commul/universal_dependencies, whose first label is NOUN; "_" marks a fused word.
-UD_ORDER = tuple("NOUN PUNCT ADP NUM SYM SCONJ ADJ PART DET CCONJ PROPN PRON X _ ADV INTJ VERB AUX".split())
 BIO = ("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC")
-UD_NAMES = dict(
-    af="Afrikaans", ar="Arabic", bg="Bulgarian", de="German", el="Greek", en="English", es="Spanish", et="Estonian", eu="Basque",
-    fa="Persian", fi="Finnish", fr="French", he="Hebrew", hi="Hindi", hu="Hungarian", id="Indonesian", it="Italian", ja="Japanese",
-    kk="Kazakh", ko="Korean", mr="Marathi", nl="Dutch", pt="Portuguese", ru="Russian", ta="Tamil", te="Telugu", th="Thai", tl="Tagalog",
-    tr="Turkish", ur="Urdu", vi="Vietnamese", yo="Yoruba", zh="Chinese",
-)  # fmt: skip
-# The five of google/xtreme's languages that also hold other languages' treebanks (Ancient Greek, Classical Chinese, Old French, Swiss
-# German, Old Russian) are read by treebank instead, with XTREME-R's five further languages.
-TREEBANKS = {
-    "el": ("el_gdt",),
-    "zh": ("zh_gsd", "zh_gsdsimp", "zh_hk", "zh_cfl", "zh_pud"),
-    "fr": ("fr_gsd", "fr_partut", "fr_sequoia", "fr_parisstories", "fr_pud", "fr_fqb"),
-    "de": ("de_gsd", "de_hdt", "de_lit", "de_pud"),
-    "ru": ("ru_gsd", "ru_syntagrus", "ru_taiga", "ru_pud"),
-    "lt": ("lt_alksnis", "lt_hse"),
-    "pl": ("pl_lfg", "pl_pdb", "pl_pud"),
-    "uk": ("uk_iu",),
-    "wo": ("wo_wtb",),
-    "ro": ("ro_rrt", "ro_nonstandard", "ro_simonero", "ro_art"),
-}
-UDPOS_LANGUAGES = (*UD_NAMES, "lt", "pl", "uk", "wo", "ro")
 PANX_XTREME = tuple(
     "en af ar bg bn de el es et eu fa fi fr he hi hu id it ja jv ka kk ko ml mr ms my nl pt ru sw ta te th tl tr ur vi yo zh".split()
 )
 PANX_XTREME_R = ("qu", "pl", "uk", "az", "lt", "pa", "gu", "ro")
 PANX_ROWS = dict.fromkeys((*PANX_XTREME, *PANX_XTREME_R), 10_000)
 PANX_ROWS |= dict.fromkeys("af bn hi kk ml mr ms sw ta te tl ur az".split(), 1_000) | dict.fromkeys("jv my yo qu pa gu".split(), 100)
-
-
-def _udpos(row: dict) -> dict | None:
-    return {"words": row["tokens"], "tags": [UPOS[t] for t in row["pos_tags"]]} if row["tokens"] else None
-
-
-def _treebank(row: dict) -> dict | None:
-    """Tags are names in some releases and numbers in others; a word without a tag stands for several that have one, and is dropped."""
-    names = [tag if isinstance(tag, str) else UD_ORDER[tag] for tag in row["upos"]]
-    kept = [(word, tag) for word, tag in zip(row["tokens"], names, strict=True) if tag in UPOS]
-    return {"words": [word for word, _ in kept], "tags": [tag for _, tag in kept]} if kept else None
-
-
-def _udpos_parts(split: str, treebank_split: str, known: dict[str, int]) -> tuple[Hub, ...]:
-    clean = tuple(language for language in UD_NAMES if language not in TREEBANKS)
-    parts = [Hub("google/xtreme", "udpos.{lang}", split, _udpos, UD_NAMES, rows=known, only=clean)]
-    for language, treebanks in TREEBANKS.items():
-        # Row counts change with each release of Universal Dependencies.
-        parts += [Hub("commul/universal_dependencies", t, treebank_split, _treebank, only=(language,)) for t in treebanks]
-    return tuple(parts)
 
 
 def _panx(row: dict) -> dict | None:
@@ -252,12 +210,12 @@ TASKS = [
         "f1",
         "pos",
         {
-            "train": Hub("google/xtreme", "udpos.English", "train", _udpos, rows=21_253),
-            "dev": _udpos_parts("validation", "dev|validation", {"en": 3_974}),
-            "test": _udpos_parts("test", "test", {"en": 5_440}),
+            "train": treebanks.parts("train"),
+            "dev": treebanks.parts("dev"),
+            "test": treebanks.parts("test"),
         },
         labels=UPOS,
-        languages=UDPOS_LANGUAGES,
+        languages=treebanks.LANGUAGES,
     ),
     Task(
         "panx",
