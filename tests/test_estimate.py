@@ -63,6 +63,18 @@ def test_queries_of_lareqa_are_short_and_a_dual_encoder_reads_both(monkeypatch):
     assert estimate._scoring(loaded, task, config, set()) == rows["test"] * query + rows["candidates"] * answer
 
 
+def test_the_multi_task_recipe_costs_each_task_at_its_own_length_up_to_its_cap(monkeypatch):
+    monkeypatch.setattr(estimate, "_lengths", lambda *asked: None)
+    loaded, config = (
+        study.load("both").model_copy(update={"recipes": ["mnli", "squad_v1", "all"]}),
+        encoder.config_of("FacebookAI/xlm-roberta-base"),
+    )
+    pair, window = timing.flops(config, 256), timing.flops(config, 384)
+    development = 9_815 * pair + 10_570 * window
+    cell = study.Cell("both", "intermediate", "base", "all")
+    assert estimate._intermediate(loaded, cell, config, set()) == 3 * 3 * 100_000 * pair + 3 * 3 * 87_599 * window + development
+
+
 def test_an_unknown_gpu_is_told():
     with pytest.raises(Problem, match="GPU=h20: unknown; did you mean h200"):
         estimate.show(study.load("smoke"), "h20")

@@ -158,10 +158,14 @@ def test_no_row_of_the_multi_task_recipe_counts_twice(profile):
     assert tasks.get("mnli").splits["train"][0] in whole.splits["train"], "by itself a task has all its rows"
 
 
-def test_each_task_of_the_multi_task_recipe_is_encoded_at_its_own_length(tiny):
+def test_each_task_of_the_multi_task_recipe_is_encoded_at_its_own_length(tiny, monkeypatch):
     loaded = study.load("smoke")
     phase = loaded.intermediate.model_copy(update={"max_length": 64, "tasks": {"mnli": {"max_length": 16}, "all": {"cap": 9}}})
     loaded = loaded.model_copy(update={"intermediate": phase})
     data = finetuning.recipe_data(tiny, loaded, "all", 0)
     longest = {name: max(len(ids) for feature in features for ids in feature["ids"]) for name, (_, features) in data.items()}
     assert longest["mnli"] == 16 < longest["hellaswag"] <= 64
+    widths = {}
+    monkeypatch.setattr(scoring, "evaluate", lambda e, head, task, rows, width, language: (widths.setdefault(task.name, width), []))
+    finetuning.development_scores(tiny, dict.fromkeys(data), loaded, data)
+    assert widths == {"mnli": 16, "hellaswag": 64}, "and scored at it"

@@ -24,7 +24,7 @@ UNSTATED = 1_000  # rows of a split whose published size is not known
 LENGTHS = "assumed: every input as long as the parameters allow where its data or tokenizer is not at hand; fetch first to know better"
 UTILISATION = 0.35  # share of the peak that training is assumed to reach
 # Peak dense FLOP/s in bf16 (V100, T4: fp16), from NVIDIA's data sheets of T4, V100 SXM2, A100, L4, L40S, H100 SXM, H200 SXM and HGX B200,
-# read in copies of their tables; from L4 on they state twice as much, with sparsity.
+# read in copies of their tables; half of what a sheet states with sparsity alone.
 GPUS = {"t4": 65e12, "v100": 125e12, "a100": 312e12, "l4": 121e12, "l40s": 362e12, "h100": 989e12, "h200": 989e12, "b200": 2250e12}
 # The same sheets in fp32, without tensor cores, in which vectors are searched: twice the CUDA cores times the boost clock.
 GPUS_FP32 = {"t4": 8.1e12, "v100": 15.7e12, "a100": 19.5e12, "l4": 30.3e12, "l40s": 91.6e12, "h100": 67e12, "h200": 67e12, "b200": 75e12}
