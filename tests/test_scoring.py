@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from xtools import scoring, study, targets, tasks
+from xtools.problems import Problem
 from xtools.settings import Retrieval
 
 
@@ -59,4 +60,15 @@ def test_layers_are_swept_where_their_vectors_are_few_and_the_score_stays(tiny, 
     for language, score in swept.items():
         assert [*score["layers"]] == [1, 2] and score["layers"][1] == score[task.metric]
         assert "layers" not in alone[language] and alone[language]["layer"] == score["layer"] == 1
+        assert score["layer_by"] == "depth"
         assert alone[language][task.metric] == pytest.approx(score[task.metric], abs=2)
+
+
+def test_a_layer_is_the_studys_or_of_the_depth_or_the_dual_encoders_and_never_one_that_is_not_there(tiny):
+    task, settings = tasks.get("lareqa"), study.load("smoke").target
+    model, trained = (targets.Model(tiny, task, settings, head) for head in (None, torch.nn.Linear(1, 1)))
+    assert targets._vectors_are(model, Retrieval()) == (1, "mean", "depth")
+    assert targets._vectors_are(model, Retrieval(layer=2, pooling="first")) == (2, "first", "study")
+    assert targets._vectors_are(trained, Retrieval(layer=1)) == (2, "first", "training")
+    with pytest.raises(Problem, match="layer: 3 is more than the 2 layers of the encoder"):
+        targets._vectors_are(model, Retrieval(layer=3))

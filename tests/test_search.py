@@ -1,5 +1,7 @@
 """Nearest neighbours: whatever the tiles, the answer is that of a plain product, equal cosines in the order of their rows."""
 
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -31,10 +33,11 @@ def same(found: search.Found, wanted: search.Found) -> bool:
 @given(
     n=st.integers(1, 40), m=st.integers(1, 40), k=st.integers(1, 6), tile=st.tuples(st.integers(1, 9), st.integers(1, 9)), data=st.data()
 )
-def test_tiles_of_any_size_give_what_a_plain_product_gives_with_ties_in_order(n, m, k, tile, data):
+def test_tiles_of_any_size_on_any_cores_give_what_a_plain_product_gives_with_ties_in_order(n, m, k, tile, data):
     x, y = with_ties(n, data.draw(st.integers(0, 99))), with_ties(m, data.draw(st.integers(100, 199)))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(search, "CHUNK", data.draw(st.integers(1, 50)))
+        patch.setattr(search, "idle_cores", lambda: data.draw(st.integers(1, 5)))  # asked anew for each chunk
         of_x, of_y = search.tiled(x, y, k, tile=tile)
     assert same(of_x, plain(x, y, k)) and same(of_y, plain(y, x, k))
 
@@ -48,6 +51,47 @@ def test_large_sets_are_searched_in_tiles_and_agree_with_small_ones(monkeypatch)
     monkeypatch.setattr(search, "TILES", {"cpu": (64, 32)})
     for found, wanted in ((search.nearest(x, y, 7), at_once), *zip(search.mutual(x, y, 7), both, strict=True)):
         assert np.array_equal(found[1], wanted[1]) and np.allclose(found[0], wanted[0], atol=1e-6)
+
+
+def test_not_a_bit_hangs_on_the_number_of_cores_nor_on_torchs_threads(monkeypatch):
+    rng = np.random.default_rng(6)
+    x, y = (rng.normal(size=(n, 384)).astype(np.float16) for n in (700, 900))
+    monkeypatch.setattr(search, "CHUNK", 400)
+    found, before = [], torch.get_num_threads()
+    try:
+        for cores, threads in ((1, 1), (1, 4), (2, 2), (3, 1), (64, 1)):
+            torch.set_num_threads(threads)
+            monkeypatch.setattr(search, "idle_cores", lambda cores=cores: cores)
+            found.append(search.tiled(x, y, 4, tile=(64, 128)))
+            assert torch.get_num_threads() == threads, "what torch may use is as it was"
+    finally:
+        torch.set_num_threads(before)
+    assert all(same(a, b) for other in found[1:] for a, b in zip(other, found[0], strict=True))
+
+
+def test_every_core_gets_work_and_torch_one_thread_in_each(monkeypatch):
+    monkeypatch.setattr(search, "idle_cores", lambda: 3)
+    moved, shares = search._moved, {}
+
+    def watched(rows, device):
+        shares.setdefault(threading.get_ident(), []).append((len(rows), torch.get_num_threads()))
+        return moved(rows, device)
+
+    monkeypatch.setattr(search, "_moved", watched)
+    wait = threading.Barrier(3)  # or one thread could do all before the next has begun
+    add = search.Best.add
+    monkeypatch.setattr(search.Best, "add", lambda *args: (wait.wait(60), add(*args))[1])
+    search.tiled(with_ties(90, 0), with_ties(50, 1), 4, tile=(10, 50))
+    shares.pop(threading.get_ident())
+    assert list(shares.values()) == [[(10, 1)] * 3] * 3
+
+
+def test_the_cores_that_idle_are_those_that_others_leave(monkeypatch):
+    monkeypatch.setattr(search.os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(search.os, "sched_getaffinity", lambda process: set(range(6)))
+    for busy, idle in ((0, 6), (40, 5), (90, 1), (100, 1)):
+        monkeypatch.setattr(search.psutil, "cpu_percent", lambda seconds, busy=busy: busy)
+        assert search.idle_cores() == idle
 
 
 def test_half_precision_in_a_file_is_searched_as_in_memory_and_moves_cosines_little(tmp_path):

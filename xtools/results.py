@@ -44,13 +44,15 @@ class Attempt(Stored):
 class Score(Stored):
     """Metrics in percent on `n` rows, `cut` of which were too long.
 
-    Retrieval adds the layer of its vectors and, where all were tried, the main metric of each; mining its threshold and held-out queries.
+    Retrieval adds the layer of its vectors, what chose it (the study that names it; the depth, of which it is 7/12; training, of a dual
+    encoder's last) and, where all were tried, the main metric of each; mining its threshold and held-out queries.
     """
 
     metrics: dict[str, float]
     n: int
     cut: int | None = None
     layer: int | None = None
+    layer_by: Literal["study", "depth", "training"] | None = None
     layers: dict[int, float] | None = None
     threshold: float | None = None
     held_out: int | None = None

@@ -216,7 +216,8 @@ class Evaluation(Strict):
 
 class Retrieval(Strict):
     """Sentence vectors of an encoder not trained for retrieval: the layer (1 is the first; None: 7/12 of the depth, rounded) and the
-    pooling of its hidden states; with `sweep`, the score of every layer is recorded beside where the vectors of all are few (scoring.py)."""
+    pooling of its hidden states. With `sweep`, the score of every layer is recorded beside where the vectors of all are few (scoring.py):
+    to look at, as no score chooses the layer."""
 
     layer: Positive | None = None
     pooling: Literal["mean", "first"] = "mean"

@@ -8,6 +8,7 @@ import torch
 
 from xtools import finetuning, restarts, results, scoring, sources, tasks
 from xtools.encoder import Encoder
+from xtools.problems import Problem
 from xtools.settings import Finetuning, Retrieval
 from xtools.study import Study
 from xtools.tasks import Searched, Task, format_of
@@ -67,12 +68,8 @@ def score(model: Model, study: Study, backbone: str) -> tuple[dict, dict, dict]:
 
 
 def _retrieval_scores(model: Model, study: Study, settings: Retrieval) -> tuple[dict, dict, dict]:
-    """As `score`. A dual encoder's vectors are its last layer's first tokens; a plain encoder's are what the settings say.
-
-    Of a language's queries and candidates the vectors are in memory together, and of no other language's.
-    """
-    depth = model.encoder.config.num_hidden_layers
-    layer, pooling = (depth, "first") if model.head else (settings.layer or scoring.retrieval_layer(model.encoder), settings.pooling)
+    """As `score`. Of a language's queries and candidates the vectors are in memory together, and of no other language's."""
+    layer, pooling, chosen_by = _vectors_are(model, settings)
     queries, candidates = sources.retrieval(study.data, model.task, test_languages(study, model.task), study.evaluation.test)
     most = max(len(asked) + len(candidates[language]) for language, asked in queries.items())
     layers = (_layers(model, most) if settings.sweep and not model.head else []) or [layer]
@@ -88,9 +85,23 @@ def _retrieval_scores(model: Model, study: Study, settings: Retrieval) -> tuple[
         searched = _search(model, asked, pool, vectors(asked, "test"), indexed, layers, language)
         best = searched[layer]
         swept = {"layers": {n: s.scores[model.task.metric] for n, s in searched.items()}} if len(searched) > 1 else {}
-        scores[language], predictions[language] = best.scores | {"layer": layer} | swept, best.predictions
+        scores[language], predictions[language] = best.scores | {"layer": layer, "layer_by": chosen_by} | swept, best.predictions
         rows[language] = _with_texts(best, pool)
     return scores, predictions, rows
+
+
+def _vectors_are(model: Model, settings: Retrieval) -> tuple[int, str, str]:
+    """The layer of a target's sentence vectors, their pooling, and what chose the layer, as `records.Score` names it. No score does: labels
+    of other languages, if only those that tune mining's threshold, would make a zero-shot result a supervised one.
+
+    Raises Problem for a layer that the encoder has not.
+    """
+    depth = model.encoder.config.num_hidden_layers
+    if model.head:
+        return depth, "first", "training"
+    if settings.layer and settings.layer > depth:
+        raise Problem(f"retrieval.layer: {settings.layer} is more than the {depth} layers of the encoder; name one of these, or none")
+    return settings.layer or scoring.retrieval_layer(model.encoder), settings.pooling, "study" if settings.layer else "depth"
 
 
 def _layers(model: Model, rows: int) -> list[int]:

@@ -240,18 +240,18 @@ def search_speed(rounds: int, queries: int = 2_000, candidates: int = 100_000, w
 
 def mining_speed(n: int, width: int = 384, device: torch.device = search.CPU) -> dict:
     """Mining two sets of `n` random vectors, as a cell holds large ones: seconds and this process's peak of memory [bytes], measured and as
-    `make plan` would have it."""
+    `make plan` would have it. Where other processes have the cores too, `cpu_seconds`, of all threads, say what it took."""
     from xtools.run import estimate
 
     foreseen = estimate.Machine("here", 1.0, timing.matrix_rate(device, "fp32")).hours(0, estimate.products(n, n, width)) * 3600
     rng = np.random.default_rng(0)
     x, y = (_unit_vectors(rng, n, width) for _ in range(2))
-    start = time.perf_counter()
+    idle, start, before = search.idle_cores(), time.perf_counter(), time.process_time()
     pairs = mining.mine(x, y, device)
-    seconds = time.perf_counter() - start
+    seconds, spent = time.perf_counter() - start, time.process_time() - before
     return {
-        "rows": n, "width": width, "threads": torch.get_num_threads(), "pairs": len(pairs),
-        "seconds": seconds, "estimated_seconds": foreseen,
+        "rows": n, "width": width, "idle_cores": idle, "pairs": len(pairs),
+        "seconds": seconds, "cpu_seconds": spent, "estimated_seconds": foreseen,
         "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, "estimated_memory": estimate.search_memory(2 * n, 2 * n, width),
     }  # fmt: skip
 

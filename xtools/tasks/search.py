@@ -1,18 +1,25 @@
 """Exact nearest neighbours by cosine between two sets of vectors: of small sets at once, of large ones in tiles.
 
-Vectors [rows, dim] are numpy arrays in fp32 or fp16, of any length; their products are fp32. Tiles are computed on `device`, on a CPU with
-as many threads as torch may use: in a cell one, since cells run side by side; `torch.set_num_threads` lets a lone one use more. Beside the
-vectors, memory holds `CHUNK` rows in fp32 and one tile, whatever the sets' sizes.
+Vectors [rows, dim] are numpy arrays in fp32 or fp16, of any length; their products are fp32. Tiles are computed on `device`, on a CPU on as
+many cores as idle then. One thread computes a tile, whatever their number, and tiles meet in one order: what is found does not hang on the
+number. Beside the vectors, memory holds `CHUNK` rows in fp32 and a tile a thread, whatever the sets' sizes.
 """
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import faiss
 import numpy as np
+import psutil
 import torch
 
 CPU = torch.device("cpu")
 SMALL = 2**28  # most pairs of rows that are compared at once: 16,384 x 16,384
 BLOCK = 65_536  # candidates that faiss searches at a time
 CHUNK = 32_768  # rows of the second set that are held in fp32
+GLANCE = 0.1  # seconds of a look at how busy the machine is
 TILES = {"cpu": (1024, 4096), "cuda": (8192, 16_384)}  # rows and columns: what stays in a CPU's caches, what fills a GPU
 
 Found = tuple[np.ndarray, np.ndarray]  # cosines, best first, and the rows of the other set that they are with: both [rows, k]
@@ -99,6 +106,13 @@ class Best:
         kept = order[rank < k]
         self.cosines[rows], self.columns[rows] = cosines[kept].view(-1, k), columns[kept].view(-1, k)
 
+    def put(self, row: int, parts: list["Best"]) -> None:
+        """Hold, from `row` on, the best of what parts hold of the same rows, each of later columns than those before it."""
+        cosines, columns = (torch.cat([getattr(part, name) for part in parts], 1) for name in ("cosines", "columns"))
+        order = cosines.argsort(dim=1, descending=True, stable=True)[:, : self.cosines.shape[1]]
+        rows = slice(row, row + len(cosines))
+        self.cosines[rows], self.columns[rows] = cosines.gather(1, order), columns.gather(1, order)
+
     def found(self) -> Found:
         return self.cosines.cpu().numpy(), self.columns.cpu().numpy()
 
@@ -110,16 +124,51 @@ def tiled(
     """As `mutual`, tile by tile of `tile` (rows, columns); without `both` the second half of what is returned is empty."""
     (high, wide), of_x = tile or TILES[device.type], Best(len(x), min(k, len(y)), device)
     of_y = Best(len(y) if both else 0, min(k, len(x)), device)
-    for top in range(0, len(y), CHUNK):
-        index = _moved(y[top : top + CHUNK], device)
-        for start in range(0, len(x), high):
-            block = _moved(x[start : start + high], device)
+
+    @torch.inference_mode()
+    def search(rows: range) -> Best:
+        """Compare some of x's rows with `index`; of each of its rows the best among them."""
+        of_index = Best(len(index) if both else 0, of_y.cosines.shape[1], device)
+        for start in rows:
+            block = _moved(x[start : min(start + high, len(x))], device)
             for left in range(0, len(index), wide):
                 cosines = block @ index[left : left + wide].T
                 of_x.add(cosines, start, top + left)
                 if both:
-                    of_y.add(cosines.T, top + left, start)
+                    of_index.add(cosines.T, left, start)
+        return of_index
+
+    with _one_thread_each():
+        for top in range(0, len(y), CHUNK):
+            index = _moved(y[top : top + CHUNK], device)
+            found = _shared(search, range(0, len(x), high), idle_cores() if device.type == "cpu" else 1)
+            if both:
+                of_y.put(top, found)
     return of_x.found(), of_y.found()
+
+
+def idle_cores() -> int:
+    """How many cores of the machine, of those that this process may use, have nothing to do; one at least."""
+    idle = (os.cpu_count() or 1) * (1 - psutil.cpu_percent(GLANCE) / 100)
+    return max(1, min(round(idle), len(os.sched_getaffinity(0))))
+
+
+def _shared(work: Callable[[range], Best], blocks: range, threads: int) -> list[Best]:
+    """What `work` gives on even shares of the blocks, one after another, a thread each."""
+    size = -(-len(blocks) // threads)
+    with ThreadPoolExecutor(threads) as pool:
+        return [*pool.map(work, (blocks[start : start + size] for start in range(0, len(blocks), size)))]
+
+
+@contextlib.contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Let torch compute with one thread in each thread: how it shares a product among more may change the last bit."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _moved(x: np.ndarray, device: torch.device) -> torch.Tensor:
