@@ -87,5 +87,5 @@ def parameters(cell: Cell) -> dict:
 def record(cell: Cell, fingerprint: str, times: dict[str, float]) -> None:
     """Render the executed notebook and write the record of its result."""
     pages.page(cell.folder / "notebook.ipynb", cell.folder / "notebook.html", cell.name)
-    records.write(cell, fingerprint, cell.folder / RESULT, times)
+    records.write(cell, fingerprint, cell.folder / RESULT, times, fingerprints.read(study.load(cell.study), cell) if fingerprint else {})
     (cell.folder / RESULT).unlink()
