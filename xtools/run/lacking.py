@@ -104,30 +104,36 @@ def _encoder(study: Study, where: str, revision: str | None, weights: bool) -> l
     return []
 
 
-def _data(study: Study, wanted: list[tuple[str, str, str]]) -> Iterator[str]:
-    """Read a row of every split in every language that was not read before."""
+def _data(study: Study, wanted: list[tuple[str, str, str]]) -> list[str]:
+    """Read a row of every split in every language of which none was read before; what is wrong, a line each, but one a data set that was
+    not fetched."""
     seen = set(json.loads(SEEN.read_text())) if SEEN.exists() else set()
-    before = len(seen)
-    for name, split, language in track(wanted, "data sets", console=Console(), transient=True):
+    before, console, lines, unfetched = len(seen), Console(), [], dict[str, dict[str, None]]()
+    for name, split, language in track(wanted, "data sets", console=console, transient=True, disable=not console.is_terminal):
         state = versions.digest(
             study.source == "hub", study.subset, name, split, language, *revisions.of(study.data, [(name, split, language)])
         )
         try:
-            if study.source == "hub" and not all(layout.are_fetched(part, language) for part in _wanted(study, name, split, language)):
-                raise layout.unfetched(f"{name} {split} ({language})")
-            if state not in seen:
+            missing = [part.repo for part in _wanted(study, name, split, language) if not layout.are_fetched(part, language)]
+            if not missing and state not in seen:
                 _first_row(study, name, split, language)
                 seen.add(state)
         except Problem as problem:
-            yield str(problem)
+            lines.append(str(problem))
+            continue
+        for repo in missing:
+            unfetched.setdefault(repo, {})[language] = None
     if len(seen) > before:
         SEEN.parent.mkdir(exist_ok=True)
         with whole(SEEN) as partial:
             partial.write_text(json.dumps(sorted(seen)))
+    return lines + [str(layout.unfetched(f"data {repo} ({' '.join(languages)})")) for repo, languages in unfetched.items()]
 
 
 def _wanted(study: Study, name: str, split: str, language: str) -> list[Hub]:
-    """The parts of a split that are to be here: all; of a subset, those that the Hub has."""
+    """The parts of a split that are to have been fetched: all; of a subset, those that the Hub has."""
+    if study.source != "hub":
+        return []
     every = revisions.parts(tasks.get(name), split, language)
     return [part for part in every if not part.licensed and (len(every) == 1 or hub.has(study.data, part, language))]
 

@@ -32,18 +32,17 @@ def files(part: Hub, language: str) -> dict[str, list[str]] | None:
     if not described:
         return {"": [name for name in names if not name.startswith(".") and not name.endswith(".py")]}
     if config not in described:
-        return _absent(part, language, f"has no configuration {config}{nearest(config, described)}")
+        return _absent(part, language, f"has no configuration {config} ({language}){nearest(config, described)}")
     patterns = sanitize_patterns(described[config])
     for split in splits:
         if split in patterns and (matching := _matching(patterns[split], names)):
             return {split: matching}
-    return _absent(part, language, f"has no split {splits[0]}{nearest(splits[0], patterns)}")
+    return _absent(part, language, f"({config}) has no split {splits[0]}{nearest(splits[0], patterns)}")
 
 
 def _absent(part: Hub, language: str, why: str):
-    raise Problem(
-        f"{part.repo} ({language}): {why} at commit {snapshots.commit('datasets', part.repo, part.revision)[:7]}; take it out of the study"
-    )
+    at = snapshots.commit("datasets", part.repo, part.revision)[:7]
+    raise Problem(f"{part.repo} at {at} {why}; take {language} or the task that reads it out of the study")
 
 
 @lru_cache
