@@ -37,6 +37,9 @@ plots.lead(headline)
 plots.frame(tables.what_was_run(run.study))
 
 # %%
+plots.frame(tables.read_frame(run.study), "Encoders and data that were read", "The records name nothing that was read.")
+
+# %%
 plots.frame(tables.missing(run.study), "Cells that are missing: holes below", "Every cell of the grid is there.")
 
 # %%

@@ -85,7 +85,9 @@ def test_both_phases_train_on_the_rows_that_their_seed_draws(parquet_root, tiny,
     short = {phase: getattr(smoke, phase).model_copy(update={"max_length": 64, "examples": 20}) for phase in ("intermediate", "target")}
     told = smoke.model_copy(update={"source": root, "source_language": "en", "subset": True} | short)
     trained = []
-    monkeypatch.setattr(finetuning, "fine_tune", lambda encoder, data, *more: trained.append(data["xquad"][1]) or ({"xquad": None}, {}))
+    monkeypatch.setattr(
+        finetuning, "fine_tune", lambda encoder, data, *more: trained.append(data["xquad"][1]) or ({"xquad": None}, {"steps": 1})
+    )
     for seed in (0, 1):
         drawn = sources.rows(told.data, task, "train", "en", 20, seed)
         expected = [f["ids"][0] for f in tasks.format_of(task).encode(drawn, tiny.tokenizer, task, 64)]

@@ -1,9 +1,10 @@
 """Universal Dependencies as XTREME tags them: which treebanks, and one tag for a multi-word token; on made-up words."""
 
 import datasets
+import huggingface_hub
 import pytest
 
-from xtools import benchmark, sources, tasks
+from xtools import benchmark, snapshots, sources, tasks
 from xtools.problems import Problem
 from xtools.sources import Source, conllu, revisions
 from xtools.tasks import treebanks
@@ -181,17 +182,16 @@ def test_a_folder_that_has_both_is_read_from_the_file(tmp_path, parquet_root):
     assert tasks.get("udpos").parts("dev", "tr")[0].copy.repo == "commul/universal_dependencies"
 
 
-def test_from_the_hub_a_treebank_is_fetched_at_its_commit(tmp_path, monkeypatch):
-    asked = []
-    path = tmp_path / "file"
+def test_from_the_hub_a_treebank_is_read_at_its_commit(tmp_path, monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HOME", str(tmp_path))
+    commit, repo = TREEBANKS["tr_imst"].commit, "UniversalDependencies/UD_Turkish-IMST"
+    with pytest.raises(Problem, match=f"{repo}: tr_imst-ud-dev.conllu: not fetched"):
+        sources.rows(Source("hub"), tasks.get("udpos"), "dev", "tr")
+    path = snapshots.folder("github", repo, commit) / "tr_imst-ud-dev.conllu"
+    path.parent.mkdir(parents=True)
     path.write_text(conllu_text(TURKISH * 494))
-    monkeypatch.setattr(datasets.DownloadManager, "download", lambda self, url: asked.append(url) or str(path))
-    assert len(sources.rows(Source("hub"), tasks.get("udpos"), "dev", "tr")) == 988
-    commit = TREEBANKS["tr_imst"].commit
-    assert asked == [f"https://raw.githubusercontent.com/UniversalDependencies/UD_Turkish-IMST/{commit}/tr_imst-ud-dev.conllu"]
-    assert revisions.of(Source("hub"), [("udpos", "dev", "tr")]) == [
-        f"UniversalDependencies/UD_Turkish-IMST tr_imst-ud-dev.conllu {commit}"
-    ]
+    assert commit in str(path) and len(sources.rows(Source("hub"), tasks.get("udpos"), "dev", "tr")) == 988
+    assert revisions.of(Source("hub"), [("udpos", "dev", "tr")]) == [f"{repo}@{commit} tr_imst-ud-dev.conllu {commit}"]
 
 
 def test_a_language_of_several_treebanks_is_all_of_them_and_a_missing_one_is_named(tmp_path):

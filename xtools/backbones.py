@@ -44,7 +44,7 @@ def at_random(study: Study, backbone: str) -> tuple[Encoder, str]:
     if not entry.load:
         raise Problem(f"backbones.{backbone}: random weights are of a published encoder; give load")
     texts = [text for found in _evaluation_rows(study, 500).values() for row in found for text in sources.texts(row)]
-    return encoder.at_random(entry.load.format(seed=study.seeds[0]), texts)
+    return encoder.at_random(entry.load.format(seed=study.seeds[0]), texts, entry.revision)
 
 
 def make(study: Study, backbone: str, seed: int, checkpoint: Path | None = None) -> tuple[Encoder, dict]:

@@ -25,7 +25,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from xtools import ROOT, packing
+from xtools import ROOT, packing, snapshots
 from xtools.batching import moved
 from xtools.problems import Problem
 from xtools.settings import Variant
@@ -266,13 +266,13 @@ def new_config(vocabulary: int, layers: int, hidden: int, heads: int, max_length
     )
 
 
-def at_random(where: str, texts) -> tuple[Encoder, str]:
+def at_random(where: str, texts, revision: str | None = None) -> tuple[Encoder, str]:
     """A published architecture with random weights, for timing: no weights are downloaded. Returns it and where its tokenizer is from.
 
     Where its own tokenizer is not at hand, one is trained on `texts`, so lengths are then not the encoder's own.
     """
-    config = config_of(where)
-    words, origin = tokenizer_at_hand(where), "its own"
+    config = config_of(where, revision)
+    words, origin = tokenizer_at_hand(where, revision), "its own"
     if words is None:
         words, origin = train_tokenizer(texts, 8000, 512), "made here"
         config.update({"pad_token_id": words.pad_token_id})
@@ -282,11 +282,6 @@ def at_random(where: str, texts) -> tuple[Encoder, str]:
     return Encoder(model, words), origin
 
 
-def is_local(where: str) -> bool:
-    """Whether a backbone's `load` is a folder of the project rather than a Hub id."""
-    return (ROOT / where).exists() or where.startswith("backbones/")
-
-
 @cache
 def known_shapes() -> dict[str, dict]:
     """Configs of published encoders by their Hub id (params/ledgers/encoders.yaml), known without a download."""
@@ -294,25 +289,30 @@ def known_shapes() -> dict[str, dict]:
 
 
 def config_of(where: str, revision: str | None = None):
-    """A published encoder's config (of a multimodal one its text tower's), from its folder, the cache, params/ledgers/encoders.yaml or the Hub.
+    """A published encoder's config (of a multimodal one its text tower's), from its folder, the cache, or params/ledgers/encoders.yaml.
 
     Raises Problem when it is in none of them.
     """
-    if is_local(where) and not (ROOT / where).exists():
+    if snapshots.is_local(where) and not (ROOT / where).exists():
         raise Problem(f"{where}: not there; run make backbones PROFILE=<study>")
-    if where in known_shapes() and not is_local(where):
+    if where in known_shapes() and not snapshots.is_local(where):
         return AutoConfig.for_model(**known_shapes()[where])
+    name, options = snapshots.place(where, revision)
     try:
-        config = AutoConfig.from_pretrained(str(ROOT / where) if is_local(where) else where, revision=revision)
+        config = AutoConfig.from_pretrained(name, **options)
         return getattr(config, "text_config", config)
     except (OSError, ValueError) as error:
-        raise Problem(f"backbone {where}: its config cannot be loaded ({str(error).strip().splitlines()[0]})") from error
+        told = (
+            "is not here; make fetch PROFILE=<study> fetches it" if options else f"cannot be loaded ({str(error).strip().splitlines()[0]})"
+        )
+        raise Problem(f"backbone {where}: its config {told}") from error
 
 
-def tokenizer_at_hand(where: str):
+def tokenizer_at_hand(where: str, revision: str | None = None):
     """An encoder's tokenizer where no download is needed, else None."""
     try:
-        return AutoTokenizer.from_pretrained(str(ROOT / where) if is_local(where) else where, local_files_only=True) if where else None
+        name, options = snapshots.place(where, revision)
+        return AutoTokenizer.from_pretrained(name, **options | {"local_files_only": True}) if where else None
     except (OSError, ValueError):
         return None
 
@@ -337,10 +337,11 @@ def _load_model(where: str, revision: str | None):
 
     Raises Problem when weights of the encoder itself are not there: they would be random.
     """
-    config = AutoConfig.from_pretrained(where, revision=revision)
+    name, options = snapshots.place(where, revision)
+    config = AutoConfig.from_pretrained(name, **options)
     whole = hasattr(config, "text_config")  # loaded whole: a tower's own class finds none of its weights in it
     kind = TOWERS.get(config.model_type, AutoModel if whole else AutoModelForMaskedLM)
-    model, missing = _weights(kind, where, revision)
+    model, missing = _weights(kind, name, options)
     proper = model.text_model if whole else model.base_model
     own = set(map(id, proper.parameters()))
     if lacking := [name for name, weight in model.named_parameters() if name in missing and id(weight) in own]:
@@ -348,34 +349,33 @@ def _load_model(where: str, revision: str | None):
     return proper if whole or (missing and kind is AutoModelForMaskedLM) else model
 
 
-def _weights(kind, where: str, revision: str | None) -> tuple[torch.nn.Module, set[str]]:
+def _weights(kind, name: str, options: dict) -> tuple[torch.nn.Module, set[str]]:
     """A model of a class, and the names of its weights that the checkpoint lacks, for the caller to judge: transformers' own page on them,
     and on weights that the class has no use for (a pooler, another head), is not printed."""
-    options = dict(use_safetensors=True, dtype=torch.float32, attn_implementation=choose_attention(choose_device("auto")))
+    options = options | dict(use_safetensors=True, dtype=torch.float32, attn_implementation=choose_attention(choose_device("auto")))
     level = logging.get_verbosity()
     logging.set_verbosity_error()
     try:
-        model, found = kind.from_pretrained(where, revision=revision, output_loading_info=True, **options)
+        model, found = kind.from_pretrained(name, output_loading_info=True, **options)
     finally:
         logging.set_verbosity(level)
     return model, set(found["missing_keys"])
 
 
 def load(where: str, revision: str | None = None, tokenizer: str | None = None) -> Encoder:
-    """An encoder from a local folder or the Hugging Face Hub: safetensors only, fp32 weights, no remote code.
+    """An encoder from a local folder or the Hub's cache: safetensors only, fp32 weights, no remote code.
 
     `tokenizer` names another place for the tokenizer.
 
     Raises Problem when it cannot be had.
     """
     try:
-        words = AutoTokenizer.from_pretrained(tokenizer or where, revision=None if tokenizer else revision)
+        name, options = snapshots.place(tokenizer) if tokenizer else snapshots.place(where, revision)
+        words = AutoTokenizer.from_pretrained(name, **options)
         model = _load_model(where, revision)
     except (OSError, ValueError, SafetensorError) as error:
         first = str(error).strip().splitlines()[0]
-        raise Problem(
-            f"backbone {where}: cannot be loaded ({first}); is the name right, is it downloaded whole, or the Hub reachable? (make fetch)"
-        ) from error
+        raise Problem(f"backbone {where}: cannot be loaded ({first}); is the name right, is it downloaded whole? (make fetch)") from error
     return Encoder(model, words)
 
 

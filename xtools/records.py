@@ -49,7 +49,8 @@ Result = TypeVar("Result", bound=Stored)
 class Record(Stored, Generic[Result]):
     """A cell's result with its provenance; `times` are seconds of the cell and its parts, and when it began (s since 1970).
 
-    `study` and `backbone` are the names in the study that ran the cell; others that share it may call it otherwise.
+    `study` and `backbone` are the names in the study that ran the cell; others that share it may call it otherwise. `read` is what it and
+    those before it read, encoder and data, each with its commit or the hash of its files.
     """
 
     schema_version: int
@@ -60,6 +61,7 @@ class Record(Stored, Generic[Result]):
     target: str
     seed: int
     fingerprint: str
+    read: dict[str, str] = {}
     result: Result
     times: dict[str, float]
     machine: Machine
@@ -87,13 +89,14 @@ def write_result(path: Path, result: Stored, times: dict[str, float]) -> None:
     path.write_text(json.dumps({"result": result.model_dump(mode="json"), "times": times}))
 
 
-def write(cell: Cell, fingerprint: str, handed: Path, times: dict[str, float]) -> None:
-    """Write a cell's record from what its notebook handed over (`write_result`) and further times."""
+def write(cell: Cell, fingerprint: str, handed: Path, times: dict[str, float], what: dict[str, str] | None = None) -> None:
+    """Write a cell's record from what its notebook handed over (`write_result`), further times, and what it read."""
     handed_over = json.loads(handed.read_text())
     record = RECORDS[cell.phase](
         schema_version=SCHEMA,
         **{key: getattr(cell, key) for key in ("study", "phase", "backbone", "recipe", "target", "seed")},
         fingerprint=fingerprint,
+        read=what or {},
         result=handed_over["result"],
         times=times | handed_over["times"],
         machine=machine(),

@@ -344,7 +344,9 @@ def pictures_differ(study: Study) -> bool:
 
 
 def _has_pictures(entry: Backbone) -> bool:
-    return entry.pictures or bool(entry.load and "{seed}" not in entry.load and encoder.config_of(entry.load).model_type in encoder.TOWERS)
+    return entry.pictures or bool(
+        entry.load and "{seed}" not in entry.load and encoder.config_of(entry.load, entry.revision).model_type in encoder.TOWERS
+    )
 
 
 def language_kind(study: Study, language: str) -> str:

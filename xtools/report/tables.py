@@ -1,6 +1,7 @@
 """What the report says beyond figures: the headline, what was run, what is missing; each number read from a record."""
 
 import datetime
+from collections import Counter
 
 import numpy as np
 import pandas as pd
@@ -66,6 +67,20 @@ def what_was_run(study: Study) -> pd.DataFrame:
         "made": datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
     }
     return pd.DataFrame([(name, text) for name, text in rows.items() if text is not None], columns=["", "this report"])
+
+
+def read_frame(study: Study) -> pd.DataFrame:
+    """Encoders and data that the records read, each with its commit or the hash of its files, and in how many cells; a second state of one,
+    as records that are to be made anew may have, is marked."""
+    every = Counter(
+        item for _, record in records.of_phase(study, "backbone", "intermediate", "target", "timing") for item in record.read.items()
+    )
+    states = Counter(place for place, _ in every)
+    rows = [
+        (place, state[:12], n, "several: make study runs the older anew" if states[place] > 1 else "")
+        for (place, state), n in sorted(every.items())
+    ]
+    return pd.DataFrame(rows, columns=["read", "commit or hash", "cells", ""])
 
 
 def _compute(times: list[dict]) -> str:

@@ -87,6 +87,7 @@ def parameters(cell: Cell) -> dict:
 def record(cell: Cell, fingerprint: str, times: dict[str, float]) -> None:
     """Render the executed notebook and write the record of its result; what training had saved in case of a failure goes."""
     pages.page(cell.folder / "notebook.ipynb", cell.folder / "notebook.html", cell.name)
-    records.write(cell, fingerprint, cell.folder / RESULT, times)
+    read = fingerprints.read(study.load(cell.study), cell) if fingerprint else {}
+    records.write(cell, fingerprint, cell.folder / RESULT, times, read)
     for done in (cell.folder / RESULT, *cell.folder.glob("checkpoint*.safetensors")):
         done.unlink()

@@ -47,6 +47,7 @@ def run(profile: str, cores: int | None = None, engine: str = "", phase: str = "
         link(grid)
         todo = [name for name in grid.missing() if not phase or name in needed(grid, phase)]
         if todo:
+            check(loaded, [planned(profile, name)[0] for name in todo])
             run_cells(loaded, grid, todo, cores, address, engine)
         failed = [name for name in todo if not grid.is_there(name)]
         headline = make_report(grid, address)
@@ -59,13 +60,23 @@ def run(profile: str, cores: int | None = None, engine: str = "", phase: str = "
 
 
 def fetch_first(loaded) -> None:
-    """Download what the study takes from the Hub, once and in sight, before its cells start: a plan names the commits that they read."""
-    online = os.environ.get("HF_HUB_OFFLINE", "").upper() not in ("1", "ON", "YES", "TRUE")
-    if online and loaded.timing.weights == "trained":
-        from xtools.run import fetch
+    """Download what the study takes from the Hub and was not fetched, once and in sight, before its cells start. Of what was fetched in part
+    the rest is of the same commit: `make fetch` alone goes on to newer ones."""
+    from xtools.run import fetch, lacking
 
-        if fetch.is_lacking(loaded):
-            fetch.run(loaded)
+    if not fetch.is_offline() and any(lacking.due(loaded)[:2]):
+        fetch.run(loaded, newest=False)
+
+
+def check(loaded, cells: list) -> None:
+    """Raises Problem, having told each by name, when something that cells read is not there; then none of them is run."""
+    from xtools.run import lacking
+
+    if lines := lacking.of(loaded, cells):
+        print(*lines, sep="\n")
+        raise Problem(
+            f"{loaded.name}: {len(lines)} of the things that it reads are not there, so nothing was run; mend that, and run again"
+        )
 
 
 def needed(grid: Plan, phase: str) -> set[str]:

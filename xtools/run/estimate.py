@@ -6,6 +6,8 @@ n queries among m candidates, in one direction or, for mining, in both, costs on
 """
 
 import collections
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -13,10 +15,10 @@ from rich.table import Table
 
 from xtools import backbones, encoder, finetuning, records, scoring, sources, targets, tasks, timing
 from xtools.problems import Problem, nearest
-from xtools.run import plan
-from xtools.run.fingerprints import fingerprints
+from xtools.run import lacking, plan
+from xtools.run.fingerprints import fingerprints, read
 from xtools.settings import Backbone, Finetuning
-from xtools.study import Recipe, Study
+from xtools.study import Cell, Recipe, Study
 from xtools.tasks import Task, format_of
 
 SAMPLE = 100  # rows of a task that are encoded to see how long they are
@@ -68,7 +70,8 @@ def show(study: Study, gpu: str | None) -> None:
         print(line)
     cells = fingerprints(study)
     total = collections.Counter(cell.phase for cell in cells)
-    current = collections.Counter(cell.phase for cell, value in cells.items() if (plan.store(cell.phase, value) / "record.json").exists())
+    todo = [cell for cell, value in cells.items() if not (plan.store(cell.phase, value) / "record.json").exists()]
+    current = total - collections.Counter(cell.phase for cell in todo)
     notes: set[str] = set()
     work, search = dict.fromkeys(total, 0.0), dict.fromkeys(total, 0.0)
     for cell in cells:
@@ -85,7 +88,7 @@ def show(study: Study, gpu: str | None) -> None:
         print(line)
     kept = f"disk: about {size(disk(study))} for the encoders that the study keeps; encoded examples take 4 bytes a token, 12 in QA"
     records_there = [record for _, record in records.of_phase(study, *total)]
-    for line in (*downloads(study), kept, *told(notes), *records.of_other_versions(records_there)):
+    for line in (*changed(study, todo), *downloads(study), kept, *told(notes), *records.of_other_versions(records_there)):
         print(line)
 
 
@@ -279,7 +282,8 @@ def _lengths(study: Study, name: str, split: str, width: int) -> list[list[int]]
     if key not in _sampled:
         _sampled[key] = None
         entry = study.backbones[study.first]
-        words = encoder.tokenizer_at_hand((entry.tokenizer or entry.load or "").format(seed=study.seeds[0]))
+        revision = None if entry.tokenizer else entry.revision
+        words = encoder.tokenizer_at_hand((entry.tokenizer or entry.load or "").format(seed=study.seeds[0]), revision)
         task = tasks.get(name)
         language = study.source_language if split in ("train", "dev") else targets.test_languages(study, task)[0]
         if words is not None and sources.at_hand(study.data, task, split, language):
@@ -295,17 +299,34 @@ def _lengths(study: Study, name: str, split: str, width: int) -> list[list[int]]
 
 
 def downloads(study: Study) -> list[str]:
-    """What would be fetched: encoders with the size of their weights, and data sets."""
-    hubs = {e.load: e for e in study.backbones.values() if e.load and not encoder.is_local(e.load.format(seed=study.seeds[0]))}
-    lines = [f"download: encoder {name}, about {size(4 * parameters(config_of(e, study)))}" for name, e in hubs.items()]
-    if study.source == "hub":
-        names = [*study.intermediate_tasks, *study.targets, *(stage for target in study.targets for stage in study.stages(target))]
-        repos = {part.repo for name in names for part in tasks.get(name).all_parts() if not part.licensed}
-        lines.append(f"download: {len(repos)} data sets ({', '.join(_grouped(repos))}); their sizes are told by make fetch")
-    return lines or ["download: nothing"]
+    """What is to be fetched yet: encoders with the size of their weights, and data sets."""
+    models, data, absent = lacking.due(study)
+    known = {entry.load.format(seed=study.seeds[0]): entry for entry in study.backbones.values() if entry.load}
+    lines = [f"download: encoder {name}{_about(study, known.get(name))}" for name in models]
+    if data:
+        lines.append(f"download: {len(data)} data sets ({', '.join(_grouped(data))}); their sizes are told by make fetch")
+    return (lines or ["download: nothing"]) + absent
 
 
-def _grouped(repos: set[str]) -> list[str]:
+def _about(study: Study, entry: Backbone | None) -> str:
+    """The size of an encoder's weights, in words; nothing for a mere tokenizer."""
+    return f", about {size(4 * parameters(config_of(entry, study)))}" if entry else ""
+
+
+def changed(study: Study, cells: list[Cell]) -> list[str]:
+    """What cells that are to run anew would read otherwise than their last records: encoders and data by name, with both commits."""
+    found: collections.Counter[tuple[str, str, str]] = collections.Counter()
+    for cell in cells:
+        try:
+            before = json.loads(cell.record.read_text()).get("read", {})
+        except (OSError, ValueError):
+            continue
+        now = read(study, cell)
+        found.update((place, before[place], now[place]) for place in before if before[place] != now.get(place, before[place]))
+    return [f"changed: {place}, read at {old[:7]}, now {new[:7]}: {n} cells run again" for (place, old, new), n in found.items()]
+
+
+def _grouped(repos: Iterable[str]) -> list[str]:
     """The names of repositories; of an owner of more than ten only how many there are."""
     owners = collections.Counter(repo.split("/")[0] for repo in repos)
     many = {owner: f"{n} of {owner}" for owner, n in owners.items() if n > 10}

@@ -6,7 +6,7 @@ Names of studies and backbones, titles, claims, comments and what shows a result
 
 from functools import cache
 
-from xtools import ROOT, backbones, encoder, features, finetuning, records, targets, tasks, versions
+from xtools import ROOT, backbones, encoder, features, finetuning, records, snapshots, targets, tasks, versions
 from xtools.settings import Backbone
 from xtools.sources import revisions
 from xtools.study import Cell, Recipe, Study
@@ -28,6 +28,25 @@ def fingerprint(study: Study, cell: Cell, known: dict[Cell, str]) -> str:
         hangs_on = sorted(parameters(study, cell).items()), data, _origin(study, cell, known)
         known[cell] = versions.digest(records.SCHEMA, code(study, cell), *hangs_on)
     return known[cell]
+
+
+def read(study: Study, cell: Cell) -> dict[str, str]:
+    """What a cell and those that it starts from read, encoder and data, each with its commit or the hash of its files."""
+    states = revisions.of(study.data, [*reads_of(study, cell), *text_reads(study, cell)])
+    states += unlabelled(study, cell)[:1] if study.source == "hub" else []
+    upstream = study.upstream(cell)
+    own = {(place.partition(" ")[0] if study.source == "hub" else place): state for place, _, state in (s.rpartition(" ") for s in states)}
+    return (read(study, upstream) if upstream else _encoders(study, cell)) | own
+
+
+def _encoders(study: Study, cell: Cell) -> dict[str, str]:
+    """The published encoder that a cell starts from, and the tokenizer where it is another's."""
+    entry = study.backbones[cell.backbone]
+    if not entry.load or (cell.phase == "timing" and study.timing.weights == "random"):
+        return {}
+    where = entry.load.format(seed=cell.seed)
+    found = {where: _published(where, entry.revision)} | ({entry.tokenizer: _published(entry.tokenizer, None)} if entry.tokenizer else {})
+    return {place: state.rpartition(" ")[2] for place, state in found.items()}
 
 
 USED = {"backbone": (), "timing": ("encode",)}  # of a format, by the phases that do not use all that numbers come from
@@ -52,7 +71,7 @@ def _code(phase: str, names: tuple[str, ...], made: bool) -> str:
 
 def reads_of(study: Study, cell: Cell) -> list[tuple[str, str, str]]:
     """The (task, split, language) triples that a cell reads; split `translated` is a machine-translated training set."""
-    source = study.source_language
+    study, source = study.of(cell.backbone), study.source_language
     if cell.phase == "intermediate":
         names = study.tasks_of(cell.recipe)
         reads = [(name, split, source) for name in names for split in ("train", "dev")]
@@ -185,15 +204,15 @@ def _origin(study: Study, cell: Cell, known: dict[Cell, str]) -> str:
 
 def _published(where: str, revision: str | None, with_card: bool = False) -> str:
     """The content of an encoder's folder, of which its card is shown alone, or the commit of a Hub id."""
-    if not encoder.is_local(where):
-        return f"{where} {revisions.commit(where, revision, 'models')}"
+    if not snapshots.is_local(where):
+        return f"{where} {snapshots.commit('models', where, revision)}"
     return versions.folder_digest(ROOT / where, apart=() if with_card else (backbones.CARD,))
 
 
 def _shape(study: Study, entry: Backbone) -> str:
     """The identity of random weights: their architecture's config, and the tokenizer at hand or the rows that one is made from."""
     where = entry.load.format(seed=study.seeds[0])
-    words = encoder.tokenizer_at_hand(where)
+    words = encoder.tokenizer_at_hand(where, entry.revision)
     first = [(study.targets[0], "test", language) for language in study.languages_of(study.targets[0])]
     tokenizer = features.of_tokenizer(words) if words is not None else versions.digest(*revisions.of(study.data, first), first)
-    return f"{encoder.config_of(where).to_json_string(use_diff=True)} {tokenizer}"
+    return f"{encoder.config_of(where, entry.revision).to_json_string(use_diff=True)} {tokenizer}"

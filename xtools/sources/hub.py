@@ -1,4 +1,7 @@
-"""Rows from the Hugging Face Hub, or from a local folder in its layout (<owner>/<name>/<config>/*.parquet): only the root differs."""
+"""Rows from what was fetched of the Hugging Face Hub, or from a local folder in its layout (<owner>/<name>/<config>/*.parquet).
+
+Nothing is downloaded here: of the Hub, the files of the commit that is read are opened in its cache, with or without a network.
+"""
 
 import bisect
 import hashlib
@@ -11,17 +14,14 @@ from functools import lru_cache
 from pathlib import Path
 
 import datasets
-import huggingface_hub
 
+from xtools import snapshots
 from xtools.problems import Problem
-from xtools.sources import ccg, conllu
+from xtools.sources import ccg, conllu, layout, wikipedia
 from xtools.sources.source import Source, texts
 from xtools.tasks import Hub, Task
 
 datasets.disable_progress_bars()
-GITHUB = "https://raw.githubusercontent.com/{repo}/{revision}/{path}"
-WIKIPEDIA, DUMP = "wikimedia/wikipedia", "20231101"
-OFFLINE = "fetch it while there is a network: make fetch PROFILE=<study>"
 
 
 # ---------------------------------------------------------------- reading files
@@ -61,35 +61,51 @@ def _folder(source: Source, part: Hub, language: str) -> Path:
 
 def _dataset(source: Source, part: Hub, language: str) -> datasets.Dataset:
     """A split as the Hub's library loads it."""
-    folder = None if source.root == "hub" else _folder(source, part, language)
-    cache = local_cache(folder) if folder else None
     config = part.config.format(lang=part.name(language))
-    names = part.split.format(lang=part.name(language)).split("|")
+    folder, names, options = _snapshot(part, language) if source.root == "hub" else _local(source, part, language)
     for name in names:
         try:
-            return datasets.load_dataset(
-                str(folder or part.repo), config, split=name, cache_dir=cache, revision=None if folder else part.revision
-            )
+            return datasets.load_dataset(str(folder), config, split=name, **options)
         except ValueError as error:
             if name is names[-1] or "split" not in str(error):
                 raise _unreadable(part, language, error) from error
         except datasets.exceptions.DatasetGenerationError as error:
-            reason = _line(error.__cause__ or error)
-            raise Problem(f"{_where(part, language)}: a file is damaged or cut short ({reason}); fetch it again") from error
-        except (OSError, datasets.exceptions.DatasetsError, huggingface_hub.errors.HfHubHTTPError) as error:
+            raise _damaged(_where(part, language), error.__cause__ or error) from error
+        except (OSError, datasets.exceptions.DatasetsError) as error:
             raise _unreadable(part, language, error) from error
 
 
+def _local(source: Source, part: Hub, language: str) -> tuple[Path, list[str], dict]:
+    """A data set's folder, what its split may be called, and how the library is to load it."""
+    folder = _folder(source, part, language)
+    return folder, part.split.format(lang=part.name(language)).split("|"), {"cache_dir": local_cache(folder)}
+
+
+def _snapshot(part: Hub, language: str) -> tuple[Path, list[str], dict]:
+    """As `_local`, of the commit of a data set of the Hub that is read; the files are named, as others of its README may not be here."""
+    folder = snapshots.folder("datasets", part.repo, part.revision)
+    [(split, files)] = _fetched(part, language).items()
+    if not split:
+        return folder, part.split.format(lang=part.name(language)).split("|"), {"verification_mode": "no_checks"}
+    return folder, [split], {"data_files": {split: [str(folder / name) for name in files]}, "verification_mode": "no_checks"}
+
+
+def _fetched(part: Hub, language: str) -> dict[str, list[str]]:
+    """The names of a part's files by split.
+
+    Raises Problem when they are not here.
+    """
+    if not layout.are_fetched(part, language):
+        raise layout.unfetched(_where(part, language))
+    return layout.files(part, language)
+
+
 def _unreadable(part: Hub, language: str, error: Exception) -> Problem:
-    """What to do about a data set that cannot be loaded: log in, fetch, or correct its name."""
-    text = f"{type(error).__name__} {error}".lower()
-    if "gated" in text or "401" in text or "403" in text:
-        advice = "it is gated or private: accept its terms on its page and log in with `hf auth login`"
-    elif isinstance(error, ConnectionError) or "offline" in text or "reach" in text or "connect" in text.lower():
-        advice = f"the Hub cannot be reached and it is not in the cache; {OFFLINE}"
-    else:
-        advice = "is it still there under this name?"
-    return Problem(f"{_where(part, language)}: cannot be loaded ({_line(error)}); {advice}")
+    return Problem(f"{_where(part, language)}: cannot be loaded ({_line(error)}); is it there, in this configuration and split?")
+
+
+def _damaged(where: str, error: BaseException) -> Problem:
+    return Problem(f"{where}: a file is damaged or cut short ({_line(error)}); remove it and fetch it again")
 
 
 def local_cache(root: Path) -> str:
@@ -110,13 +126,9 @@ def _github(source: Source, part: Hub, language: str) -> Path:
     path = part.config.format(lang=part.name(language))
     if source.root != "hub":
         return _folder(source, part, language) / path
-    url = GITHUB.format(repo=part.repo, revision=part.revision or "master", path=path)
-    # Without asking the server for a newer version, a file that was fetched once is found offline.
-    config = datasets.DownloadConfig(use_etag=False)
-    try:
-        return Path(datasets.DownloadManager(download_config=config).download(url))
-    except (OSError, ValueError) as error:
-        raise _unreadable(part, language, error) from error
+    if not layout.are_fetched(part, language):
+        raise layout.unfetched(f"{part.repo}: {path}")
+    return snapshots.folder(part.kind, part.repo, part.revision) / path
 
 
 def _json(source: Source, part: Hub, language: str) -> list[dict]:
@@ -127,7 +139,7 @@ def _json(source: Source, part: Hub, language: str) -> list[dict]:
     try:
         return json.loads(file.read_text())["data"]
     except (ValueError, KeyError) as error:
-        raise Problem(f"{part.repo}: {path}: damaged or cut short ({_line(error)}); fetch it again") from error
+        raise _damaged(f"{part.repo}: {path}", error) from error
 
 
 def _conllu(source: Source, part: Hub, language: str) -> list[dict]:
@@ -146,10 +158,7 @@ def _conllu(source: Source, part: Hub, language: str) -> list[dict]:
 def _archive(source: Source, part: Hub, language: str) -> list[dict]:
     """The lines of a JSON-lines member of a tar archive; the member is `split`."""
     if source.root == "hub":
-        try:
-            file = Path(huggingface_hub.hf_hub_download(part.repo, part.config, repo_type="dataset", revision=part.revision))
-        except (OSError, ValueError, huggingface_hub.errors.HfHubHTTPError) as error:
-            raise _unreadable(part, language, error) from error
+        file = snapshots.folder("datasets", part.repo, part.revision) / _fetched(part, language)[""][0]
     else:
         file = _folder(source, part, language) / part.config
     if not file.exists():
@@ -157,7 +166,7 @@ def _archive(source: Source, part: Hub, language: str) -> list[dict]:
     try:
         lines = _member(file, part.split, file.stat().st_mtime_ns)
     except (tarfile.TarError, EOFError, ValueError) as error:
-        raise Problem(f"{part.repo} ({part.config}): a file is damaged or cut short ({_line(error)}); fetch it again") from error
+        raise _damaged(f"{part.repo} ({part.config})", error) from error
     if lines is None:
         raise Problem(f"{part.repo} ({part.config}): holds no {part.split}")
     return lines
@@ -338,7 +347,7 @@ def unlabelled(source: Source, tasks: list[Task], languages: dict[str, list[str]
     if source.root == "hub":
         codes = sorted({code for target in languages.values() for code in target})
         for code in codes:
-            documents |= set(wikipedia(code, -(-n // len(codes))))
+            documents |= set(wikipedia.articles(code, -(-n // len(codes))))
     else:
         for task in tasks:
             splits = [("train", "en")] if task.is_trained else []
@@ -351,25 +360,13 @@ def unlabelled(source: Source, tasks: list[Task], languages: dict[str, list[str]
     return shuffled[:n]
 
 
-def wikipedia(language: str, n: int) -> list[str]:
-    """The first `n` articles' first 2,000 characters of a language's Wikipedia, from the first file of its dump."""
-    where = f"{WIKIPEDIA} ({DUMP}.{language})"
-    pattern = f"{DUMP}.{language}/train-00000-*.parquet"
-    try:
-        folder = Path(huggingface_hub.snapshot_download(WIKIPEDIA, repo_type="dataset", allow_patterns=pattern))
-        files = [str(path) for path in folder.glob(pattern)]
-        if not files:  # offline, a snapshot that holds other languages is found all the same
-            raise Problem(f"{where}: not in the cache; {OFFLINE}")
-        return [text[:2000] for text in datasets.load_dataset("parquet", data_files=files, split=f"train[:{n}]")["text"]]
-    except (ValueError, OSError, datasets.exceptions.DatasetsError) as error:
-        raise Problem(f"{where}: cannot be loaded ({_line(error)}); {OFFLINE}") from error
-
-
 def cached(task: Task, split: str, language: str) -> bool:
-    """Whether a split's data sets lie in the library's cache."""
+    """Whether all of a split was fetched."""
     entries = task.parts(split, language) if split in task.hub else []
-    root = Path(datasets.config.HF_DATASETS_CACHE)
-    return bool(entries) and all(part.reader == "dataset" and (root / part.repo.replace("/", "___")).is_dir() for part in entries)
+    try:
+        return bool(entries) and all(layout.are_fetched(part, language) for part in entries)
+    except Problem:
+        return False
 
 
 def has_all(source: Source, task: Task, split: str, language: str) -> bool:
@@ -377,9 +374,12 @@ def has_all(source: Source, task: Task, split: str, language: str) -> bool:
 
 
 def has(source: Source, part: Hub, language: str) -> bool:
-    """Whether a folder has a part in a language; always so on the Hub, where a missing one is an error."""
-    if source.root == "hub" or part.reader not in ("dataset", "conllu"):
+    """Whether a folder, or the commit of the Hub that is read, has a part in a language; where that is not known, a missing one is an error
+    once it is read, and so it is in a study that reads whole sets."""
+    if part.reader not in ("dataset", "conllu"):
         return True
+    if source.root == "hub":
+        return part.kind == "github" or not source.subset or _is_listed(part, language)
     path = Path(source.root, part.repo, part.config.format(lang=part.name(language)))
     return path.is_file() or any(any(path.glob(f"{name}-*.parquet")) for name in part.split.split("|"))
 
@@ -388,3 +388,11 @@ def placed(source: Source, part: Hub, language: str) -> Hub:
     """The part, or the copy of it where a folder has that alone."""
     other = part.copy
     return other if other and not has(source, part, language) and has(source, other, language) else part
+
+
+def _is_listed(part: Hub, language: str) -> bool:
+    try:
+        layout.files(part, language)
+    except Problem:
+        return False
+    return True

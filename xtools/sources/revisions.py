@@ -1,4 +1,4 @@
-"""What identifies data without reading its rows: the Hub's commit, or the content of a folder's files; never a time stamp."""
+"""What identifies data without reading its rows: the commit that is read, or the content of a folder's files; never a time stamp."""
 
 import os
 from collections.abc import Iterable
@@ -6,29 +6,29 @@ from pathlib import Path
 
 import yaml
 
-from xtools import versions
+from xtools import snapshots, versions
+from xtools.snapshots import UNFETCHED
 from xtools.tasks import Hub, Task, get
 
 CCG = ("*.tsv", "tags_to_id.json", "**/wsj_*.auto")
-UNFETCHED = "not fetched"  # in place of a commit that is not known here
 
 
 def of(source, reads: Iterable[tuple[str, str, str]]) -> list[str]:
     """The identity of the files behind (task, split, language) triples; nothing for the microworld, whose rows are its code."""
     if source.root == "microworld":
         return []
-    parts = [(part, part.name(language)) for name, split, language in reads for part in _parts(get(name), split, language)]
+    named = [(part, part.name(language)) for name, split, language in reads for part in parts(get(name), split, language)]
     if source.root != "hub":  # which has no copies
-        parts += [(part.copy, language) for part, language in parts if part.copy]
-    return sorted({_state(source, part, language) for part, language in parts})
+        named += [(part.copy, language) for part, language in named if part.copy]
+    return sorted({_state(source, part, language) for part, language in named})
 
 
-def _parts(task: Task, split: str, language: str) -> Iterable[Hub]:
+def parts(task: Task, split: str, language: str) -> list[Hub]:
     """The Hub entries of a split; of `translated`, the task's machine-translated training set."""
     if split == "translated":
         return [task.translated] if task.translated and language in task.translated.only else []
-    parts = task.parts(split, language)
-    return parts + [part.without for part in parts if part.without]
+    own = task.parts(split, language)
+    return own + [part.without for part in own if part.without]
 
 
 def _state(source, part: Hub, language: str) -> str:
@@ -36,10 +36,8 @@ def _state(source, part: Hub, language: str) -> str:
     config = part.config.format(lang=language)
     if part.reader == "ccg":
         return f"ccg {versions.folder_digest(Path(source.ccg), CCG) if source.ccg and Path(source.ccg).is_dir() else UNFETCHED}"
-    if source.root == "hub" and part.reader == "json":
-        return f"{part.repo} {config}"  # of a repository that has no commits in the Hub's cache
     if source.root == "hub":
-        return f"{part.repo} {config} {commit(part.repo, part.revision, 'datasets')}"
+        return f"{snapshots.name(part.repo, part.revision)} {config} {snapshots.commit(part.kind, part.repo, part.revision)}"
     splits = part.split.format(lang=language).split("|")
     return f"{part.repo} {config} {part.split} {_content(Path(source.root, part.repo), config, splits)}"
 
@@ -68,16 +66,6 @@ def _described(readme: Path, config: str) -> str:
         return versions.file_digest(readme)
 
 
-def commit(repo: str, revision: str | None, kind: str) -> str:
-    """The commit that a repository's revision stands for in the Hub's cache; `kind` is datasets or models. No network is asked."""
-    from huggingface_hub.constants import HF_HUB_CACHE
-
-    if revision and len(revision) == 40:
-        return revision
-    path = Path(HF_HUB_CACHE, f"{kind}--{repo.replace('/', '--')}", "refs", revision or "main")
-    return path.read_text().strip() if path.exists() else UNFETCHED
-
-
 def of_translations(source, task: str) -> str:
     """The content of a task's own translations, where the study names a folder of such."""
     folder = Path(os.path.expandvars(source.translations), task) if source.translations else None
@@ -87,7 +75,7 @@ def of_translations(source, task: str) -> str:
 def of_text(source, languages: Iterable[str], reads: Iterable[tuple[str, str, str]]) -> list[str]:
     """The identity of unlabelled text: of Wikipedia on the Hub, of the rows that a folder's text is taken from, of nothing elsewhere."""
     if source.root == "hub":
-        from xtools.sources.hub import DUMP, WIKIPEDIA
+        from xtools.sources.wikipedia import DUMP, REPO
 
-        return [f"{WIKIPEDIA} {DUMP} {commit(WIKIPEDIA, None, 'datasets')}", *sorted(languages)]
+        return [f"{REPO} {DUMP} {snapshots.commit('datasets', REPO)}", *sorted(languages)]
     return of(source, reads)

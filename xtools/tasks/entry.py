@@ -39,6 +39,11 @@ class Hub:
         return "{lang}" in self.config or len(self.only) == 1
 
     @property
+    def kind(self) -> str:
+        """Which repositories it lies among: the Hub's data sets, or GitHub's, whose files are read one by one."""
+        return "github" if self.reader in ("json", "conllu") else "datasets"
+
+    @property
     def licensed(self) -> bool:
         """Whether no hub serves it: it is read from the folder that the study's `ccg` names, and its files say the labels."""
         return self.reader == "ccg"

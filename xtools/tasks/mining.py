@@ -186,7 +186,6 @@ def _bucc_candidates(row: dict) -> list[dict]:
 
 
 BUCC = ("mteb/BUCC", "{lang}-en", "test")  # the whole corpora, distractors included; google/xtreme has the gold pairs only
-BUCC_REVISION = "414572247440f0ccacf7eb0bb70a31533a0e5443"
 BUCC_ENGLISH = {"de": 399_337, "fr": 369_810, "ru": 558_401, "zh": 88_860}  # English sentences; the other corpora are about as long
 
 TASKS = [
@@ -196,8 +195,8 @@ TASKS = [
         "f1",
         "mining",
         {
-            "test": Hub(*BUCC, _bucc_queries, rows=1, revision=BUCC_REVISION, examples=BUCC_ENGLISH),
-            "candidates": Hub(*BUCC, _bucc_candidates, rows=1, revision=BUCC_REVISION, examples=BUCC_ENGLISH),
+            "test": Hub(*BUCC, _bucc_queries, rows=1, examples=BUCC_ENGLISH),
+            "candidates": Hub(*BUCC, _bucc_candidates, rows=1, examples=BUCC_ENGLISH),
         },
         languages=tuple(BUCC_ENGLISH),
     ),

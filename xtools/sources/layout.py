@@ -1,0 +1,79 @@
+"""Which files of a Hub data set hold a split: as the header of its README says, in the way of the datasets library."""
+
+import re
+from functools import lru_cache
+from pathlib import Path
+
+import yaml
+from datasets.data_files import sanitize_patterns
+from fsspec.utils import glob_translate
+
+from xtools import snapshots
+from xtools.problems import Problem, nearest
+from xtools.tasks import Hub
+
+README = "README.md"
+
+
+def files(part: Hub, language: str) -> dict[str, list[str]] | None:
+    """The names of the files of a part in a language, by the name of its split; all files of the repository under "" where its README
+    does not say which are whose. None where the files of the commit that is read are not known here.
+
+    Raises Problem where the commit has no such configuration or split.
+    """
+    names, readme = snapshots.names("datasets", part.repo, part.revision), snapshots.folder("datasets", part.repo, part.revision) / README
+    if names is None or (README in names and not readme.exists()):
+        return None
+    config, splits = part.config.format(lang=part.name(language)), part.split.format(lang=part.name(language)).split("|")
+    if part.reader == "archive":
+        found = {"": [name for name in names if name == config]}
+        return found if found[""] else _absent(part, language, f"has no file {config}")
+    described = _described(readme, readme.stat().st_mtime_ns) if readme.exists() else {}
+    if not described:
+        return {"": [name for name in names if not name.startswith(".") and not name.endswith(".py")]}
+    if config not in described:
+        return _absent(part, language, f"has no configuration {config} ({language}){nearest(config, described)}")
+    patterns = sanitize_patterns(described[config])
+    for split in splits:
+        if split in patterns and (matching := _matching(patterns[split], names)):
+            return {split: matching}
+    return _absent(part, language, f"({config}) has no split {splits[0]}{nearest(splits[0], patterns)}")
+
+
+def _absent(part: Hub, language: str, why: str):
+    at = snapshots.commit("datasets", part.repo, part.revision)[:7]
+    raise Problem(f"{part.repo} at {at} {why}; take {language} or the task that reads it out of the study")
+
+
+@lru_cache
+def _described(readme: Path, changed: int) -> dict[str, object]:
+    """The data files of each configuration; none where the README does not name those of every one."""
+    try:
+        header = yaml.safe_load(readme.read_text().partition("---\n")[2].partition("\n---")[0])
+        return {entry["config_name"]: entry["data_files"] for entry in header["configs"]}
+    except (yaml.YAMLError, KeyError, TypeError):
+        return {}
+
+
+def _matching(patterns: list[str], names: list[str]) -> list[str]:
+    """The names that fit, in the order of the patterns and, within one, of the alphabet, as the library reads them."""
+    found = [name for pattern in patterns for name in sorted(names) if re.match(glob_translate(pattern), name)]
+    return list(dict.fromkeys(found))
+
+
+def are_fetched(part: Hub, language: str) -> bool:
+    """Whether all files of a part in a language are here.
+
+    Raises Problem as `files`.
+    """
+    if part.kind == "github":
+        return snapshots.are_there("github", part.repo, [part.config.format(lang=part.name(language))], part.revision)
+    found = files(part, language)
+    return found is not None and snapshots.are_there(
+        "datasets", part.repo, [name for names in found.values() for name in names], part.revision
+    )
+
+
+def unfetched(where: str) -> Problem:
+    """What is told of data that is not here yet."""
+    return Problem(f"{where}: not fetched; fetch it while there is a network: make fetch PROFILE=<study>")
