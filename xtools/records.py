@@ -189,8 +189,7 @@ class Timing(Stored):
 
 
 class Verdict(Stored):
-    """A row of the ledger: a claim, its published figure, ours with its interval (points) and how that was made, and the names of the cells
-    behind it."""
+    """A row of the ledger: a claim, its published figure, ours with its interval (points), how that was made, and the cells behind it."""
 
     id: str
     claim: str
