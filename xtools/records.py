@@ -189,7 +189,7 @@ class Timing(Stored):
 
 
 class Verdict(Stored):
-    """A row of the ledger: a claim, its published figure, ours with its interval (points), how that was made, and the cells behind it."""
+    """A row of the ledger: a claim, its published figure, ours with its interval (points), and the names of the cells behind it."""
 
     id: str
     claim: str
@@ -200,7 +200,6 @@ class Verdict(Stored):
     mean: float | None
     low: float | None
     high: float | None
-    how: str = ""
     counted: str
     verdict: str
     cells: list[str]

@@ -20,7 +20,7 @@ from xtools.problems import Problem
 from xtools.report import blocks, selection, stats
 from xtools.report.blocks import Interval
 from xtools.study import Cell, Study
-from xtools.tasks import format_of
+from xtools.tasks import Task, format_of
 
 BLOCKS = 20
 Scores = dict[str, dict[str, list[float]]]  # per cell and language, a score a block of items
@@ -52,7 +52,8 @@ def load(study: Study) -> Items:
     """
     path, found = study.folder / "items.json", Items()
     known: Scores = json.loads(path.read_text()) if path.exists() else {}
-    for cell, _ in records.of_phase(study, "target"):
+    cells = [cell for cell, _ in records.of_phase(study, "target")]
+    for cell in sorted(cells, key=lambda cell: cell.target):  # a target's rows are read once
         key = str(cell.folder.resolve().name)
         try:
             found.scores[cell.name] = known[key] = known.get(key) or _score(study, cell)
@@ -78,24 +79,29 @@ def block_scores(target: str, language: str, pairs: list, rows: dict[str, dict])
     return [format_of(task).score([p for _, p in part], [rows[i] for i, _ in part], task, language)[task.metric] for part in parts]
 
 
-_read: dict = {}
+_read: dict[tuple[str, str], dict] = {}
 
 
 def _rows(study: Study, target: str) -> dict[str, dict[str, dict]]:
     """The test rows of a target by language and id. Raises Problem where they are not at hand."""
     if (study.name, target) not in _read:
-        task, cap = tasks.get(target), study.evaluation.test
-        languages = targets.test_languages(study, task)
-        if not all(sources.at_hand(study.data, task, "test", language) for language in languages):
-            raise Problem(f"{target}: its test rows are not at hand")
-        read = (
-            sources.retrieval(study.data, task, languages, cap)[0]
-            if task.is_searched
-            else {language: sources.rows(study.data, task, "test", language, cap) for language in languages}
-        )
         _read.clear()  # one target's rows at a time
-        _read[study.name, target] = {language: {row["id"]: row for row in of_language} for language, of_language in read.items()}
+        rows = _test_rows(study, tasks.get(target))
+        _read[study.name, target] = {language: {row["id"]: row for row in of_language} for language, of_language in rows.items()}
     return _read[study.name, target]
+
+
+def _test_rows(study: Study, task: Task) -> dict[str, list[dict]]:
+    """Rows by language, of a search with its gold; candidates are read only where they say what is right."""
+    languages, cap = targets.test_languages(study, task), study.evaluation.test
+    splits = ("test", "candidates") if task.is_searched and task.pooled else ("test",)
+    if not all(sources.at_hand(study.data, task, split, language) for split in splits for language in languages):
+        raise Problem(f"{task.name}: its test rows are not at hand")
+    if task.is_searched and task.pooled:
+        return sources.retrieval(study.data, task, languages, cap)[0]
+    cap = None if task.is_searched and not study.data.is_generated else cap  # some searches take queries beyond the cap
+    rows = {language: sources.rows(study.data, task, "test", language, cap) for language in languages}
+    return {language: [{"gold": [row["id"]]} | row for row in own] for language, own in rows.items()} if task.is_searched else rows
 
 
 # ---------------------------------------------------------------- intervals

@@ -344,7 +344,8 @@ def ledger_frame(ledger: pd.DataFrame) -> pd.DataFrame:
 
 def verdicts(ledger: pd.DataFrame) -> list[records.Verdict]:
     """The ledger's rows for the report's record; a figure that is not there is None."""
-    return [records.Verdict(**row) for row in ledger.astype(object).where(ledger.notna(), None).to_dict("records")]
+    kept = ledger.drop(columns="how").astype(object)
+    return [records.Verdict(**row) for row in kept.where(kept.notna(), None).to_dict("records")]
 
 
 def links(study: Study, ledger: pd.DataFrame) -> dict:
