@@ -13,7 +13,7 @@ RUN = .venv/bin/python -m xtools
 OPTIONS = $(PROFILE) $(if $(CORES),--cores $(CORES)) $(if $(ENGINE),--engine "$(ENGINE)")
 
 .DEFAULT_GOAL := help
-.PHONY: help study timing reference report plan fetch site submission score bench backbones calibrate lab prune test lint lock clean
+.PHONY: help study timing reference report plan fetch site submission score bench backbones calibrate statistics lab prune test lint lock clean
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -62,6 +62,9 @@ bench: .venv/lock ## measure training, inference, cells and search against the H
 
 calibrate: .venv/lock ## sweep the microworld's task sizes and print the table
 	@$(RUN) calibrate $(OPTIONS)
+
+statistics: .venv/lock ## hold the report's tests against simulated studies with known effects: results/statistics.csv
+	@$(RUN) statistics
 
 lab: .venv/lock ## open JupyterLab; a double click on notebooks/*.py opens it as a notebook
 	@mkdir -p .venv/share/jupyter/lab/settings

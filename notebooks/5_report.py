@@ -23,7 +23,7 @@ folder: str = ""  # where the grid keeps what this notebook makes; empty: no res
 
 # %%
 from xtools import cells, records, results
-from xtools.report import claims, costs, plots, questions, stats, tables
+from xtools.report import blocks, claims, costs, items, plots, power, questions, stats, tables
 
 run = cells.start(study, "report", folder=folder)
 table = records.table(run.study)
@@ -46,20 +46,39 @@ plots.frame(tables.missing(run.study), "Cells that are missing: holes below", "E
 plots.frame(tables.subset_frame(run.study), "Data sets of which this study reads a subset", "Every data set is as large as published.")
 
 # %% [markdown]
-# A run that learnt nothing stays in every average below; here it is counted.
+# ## What this study can find
+#
+# The gain that 80% of such studies would find: the simultaneous interval of a recipe with that gain leaves zero out. The standard deviation
+# is one run's, its seed's level left out.
+
+# %%
+plots.frame(power.frame(run.study, table), f"{run.study.name}: detectable gains (points)", "Nothing to tell from yet: it takes two seeds.")
+
+# %% [markdown]
+# A run that learnt nothing stays in every average; here it is counted, and beside the gains of all runs stand those without such runs.
 
 # %%
 plots.frame(tables.degenerate_frame(table), "Runs at chance on the source's development set", "Every run rose above chance.")
 
+# %%
+marked = tables.mark_at_chance(table)
+for backbone in run.study.backbones if marked.at_chance.any() else ():
+    both = tables.with_and_without(run.study, marked, backbone, "at_chance")
+    display(plots.frame(both, f"{run.study.name}, {backbone}: average gains with and without runs at chance (points)"))
+
 # %% [markdown]
 # ## Scores
 #
-# Percent, averaged over the languages of each target as the benchmark does; in brackets the 95% t-interval over seeds. A seed names the
-# whole chain, pretraining included. The average is over targets, and only given where every target is there.
+# Percent, averaged over the languages of each target as the benchmark does; in brackets the 95% t-interval over seeds. A score marked † has
+# no seeds, since nothing was trained and the encoder is one: its interval is over languages and test items. The average is over targets,
+# and only given where every target is there.
 
 # %%
+again = items.load(run.study)
 for backbone in run.study.backbones:
-    display(plots.frame(tables.score_frame(run.study, table, backbone), f"{run.study.name}, {backbone}: scores (%)"))
+    wide = items.Wide(run.study, table, backbone, again)
+    display(plots.frame(tables.score_frame(run.study, table, backbone, wide), f"{run.study.name}, {backbone}: scores (%)"))
+plots.nothing(items.covers(run.study))
 
 # %% [markdown]
 # ## As the benchmarks average
@@ -77,17 +96,36 @@ for name in ("xtreme", "xtreme_r"):
 # %% [markdown]
 # ## Gains
 #
-# Points over recipe `none`, paired by seed. Bold in the figure: the interval excludes zero. The last column of the table is the p-value
-# of the average gain, adjusted by Holm's method for the number of recipes.
+# Points over recipe `none`. Seeds are blocks and recipes treatments: the 95% intervals of a column hold for all its recipes at once
+# (Dunnett's method, with the variance of all recipes or the recipe's own where that is larger; * where it is plainly larger). Bold in the
+# figure: the interval excludes zero. The last column says which recipes may be the best on average: with 95% the best is among them (Hsu).
 
 # %%
 scores = stats.task_scores(table)
 recipes = [recipe for recipe in run.study.recipes if recipe != "none"]
 for backbone in run.study.backbones:
     own = stats.gains(scores[scores.backbone == backbone], ["backbone", "target"])
-    summary = stats.summarize(own, ["recipe", "target"], "gain")
+    summary = blocks.summarize(own, ["target"])
     display(plots.gain_map(summary, recipes, run.study.targets, f"{backbone}: gain over no intermediate task"))
     display(plots.frame(tables.gain_frame(run.study, table, backbone), f"{run.study.name}, {backbone}: gains (points)"))
+
+plots.nothing(items.covers(run.study))
+
+# %% [markdown]
+# The same gains for those who ask about other languages and other test items as well: the intervals are over seeds, languages and items
+# (the last in twenty runs of neighbours, scored again from each cell's predictions), for all recipes of a column at once. They err on
+# the wide side.
+
+# %%
+for backbone in run.study.backbones:
+    wider = items.frame(run.study, table, backbone, again)
+    display(plots.frame(wider, f"{run.study.name}, {backbone}: gains over seeds, languages and items (points)"))
+
+# %% [markdown]
+# How much more the last encoder gains than the first, and in the first row how much better it is after `none`.
+
+# %%
+plots.frame(tables.backbone_frame(run.study, table), f"{run.study.name}: last minus first encoder (points)", "There is one encoder.")
 
 # %% [markdown]
 # ## Languages
@@ -232,10 +270,11 @@ plots.frame(tables.world_checks(run.study, table), run.study.name, "These are re
 # ## Ledger of claims
 #
 # Each claim is decided from the records by a test in `xtools/report/claims.py`: supported when the whole interval lies on the claim's side,
-# contradicted when it lies on the other, undecided when it includes zero. That one recipe is no better than another is a claim about a
-# margin, with a one-sided interval. *Known* says how surely the published figure is known: V read in
-# the primary text, V2 read second-hand, A recalled and arithmetic agrees, R recalled only. The measured figure is the quantity that the
-# test compares with zero; the last column unfolds into the cells that it was computed from.
+# contradicted when it lies on the other, undecided when it includes zero; beside that stands how many seeds would decide, should the estimate
+# and its spread stay. That there is no gain, no difference or no cost is a claim about a margin of the ledger's, by two one-sided tests.
+# *Known* says how surely the published figure is known: V read in the primary text, V2 read second-hand, A recalled and arithmetic agrees,
+# R recalled only. The measured figure is the quantity that the test compares with zero; the last column unfolds into the cells that it was
+# computed from. `results/statistics.csv` says how often each test is wrong on simulated studies.
 
 # %%
 ledger = claims.ledger(table, run.study)

@@ -181,7 +181,9 @@ def test_a_recipe_that_takes_longer_to_score_is_seen(monkeypatch):
         return [(cell, SimpleNamespace(times={"scoring": slow[cell.recipe] * (1 + cell.seed)})) for cell in cells]
 
     monkeypatch.setattr(costs.records, "of_phase", of_phase)
-    assert costs.recipe_cost(POCKET) == {"small": pytest.approx((1.5, 1.5, 1.5)), "large": pytest.approx((1.5, 1.5, 1.5))}
+    assert {b: found[:3] for b, found in costs.recipe_cost(POCKET).items()} == dict.fromkeys(
+        ("small", "large"), pytest.approx((1.5, 1.5, 1.5))
+    )
 
 
 def test_the_examples_that_a_gain_needs_are_read_off_the_line():

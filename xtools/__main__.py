@@ -102,6 +102,14 @@ def calibrate(asked: argparse.Namespace) -> int:
     return 0
 
 
+def statistics(asked: argparse.Namespace) -> int:
+    """hold the report's tests against simulated studies with known effects"""
+    from xtools.run import planting
+
+    planting.run()
+    return 0
+
+
 def prune(asked: argparse.Namespace) -> int:
     """remove the cells that no study's plan has any more"""
     from xtools.run.plan import prune
@@ -127,7 +135,7 @@ def parser() -> argparse.ArgumentParser:
     """The commands with their options; a command's help is its function's docstring."""
     words = argparse.ArgumentParser(prog="xtools", description=__doc__)
     commands = words.add_subparsers(dest="command", required=True)
-    for run in (*OF_A_STUDY, prune, score):
+    for run in (*OF_A_STUDY, statistics, prune, score):
         command = commands.add_parser(run.__name__, help=run.__doc__)
         command.set_defaults(run=run)
         if run in OF_A_STUDY:

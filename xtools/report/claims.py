@@ -1,17 +1,22 @@
 """The ledger: each claim of params/ledgers/claims.yaml held against the records by one of the tests below; a verdict with its interval."""
 
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
+import numpy as np
 import pandas as pd
 import yaml
 from pydantic import Field, TypeAdapter
 
 from xtools import ROOT, benchmark, records, tasks
-from xtools.report import stats, tables
+from xtools.report import blocks, choosing, costs, stats, tables
+from xtools.report.blocks import Interval
 from xtools.settings import Strict
 from xtools.study import Study
+
+MANY = 1_000  # seeds beyond which the exact number says nothing
 
 
 class Claim(Strict):
@@ -25,14 +30,16 @@ class Claim(Strict):
     source: str
     published: str
     confidence: Literal["V", "V2", "A", "R"]
-    test: Literal["gain", "best", "largest_gain", "no_gain", "no_better", "best_per_target", "rows", "design", "format", "stated"]
+    test: Literal[
+        "gain", "best", "largest_gain", "no_gain", "no_better", "no_cost", "best_per_target", "rows", "design", "format", "stated"
+    ]
     recipe: str = ""
     rival: str = ""
     formats: dict[str, str] = {}  # of `format`: tasks and the published format of each
     figure: dict[str, int] = {}  # of `rows` and `design`: what is counted, and the published number
     target: str = ""
     group: str = ""  # of targets, as a benchmark calls it
-    margin: Annotated[float, Field(ge=0)] = 0.0  # points; `no_gain` and `no_better` are refuted only by more than this
+    margin: Annotated[float, Field(ge=0)] = 0.0  # points, of `no_cost` percent; what is less counts as nothing
 
 
 def load(path: Path = ROOT / "params" / "ledgers" / "claims.yaml") -> list[Claim]:
@@ -43,75 +50,120 @@ def load(path: Path = ROOT / "params" / "ledgers" / "claims.yaml") -> list[Claim
     return claims
 
 
-def decide(low: float, high: float) -> str:
-    """supported when the whole interval is above zero, contradicted when it is below, else undecided."""
-    return "supported" if low > 0 else "contradicted" if high < 0 else "undecided"
+def decide(found: Interval) -> str:
+    """supported when the whole interval is above zero, contradicted when it is below, else undecided, with the number of seeds that would
+    decide."""
+    if found.low > 0 or found.high < 0:
+        return "supported" if found.low > 0 else "contradicted"
+    more = blocks.seeds_to_decide(found)
+    return "undecided" + (
+        f" (about {more:,} seeds would decide)" if more and more <= MANY else f" (more than {MANY:,} seeds)" if more else ""
+    )
 
 
-def _differences(a: pd.DataFrame, b: pd.DataFrame) -> pd.Series:
-    """a's gain minus b's, of each seed that both have."""
-    return (a.set_index("seed").gain - b.set_index("seed").gain).dropna()
+@dataclass(frozen=True)
+class Evidence:
+    """What a study has measured of one backbone, for a claim's test: gains over `none` in points [seeds, recipes], with zeros for `none`
+    (`blocks.wide`), averaged over targets and of each target; the source's development scores (`choosing.development`); and what a recipe costs in
+    inference, as seconds of scoring after it over those after `none`, each end a one-sided bound."""
+
+    average: pd.DataFrame
+    per_target: dict[str, pd.DataFrame]
+    dev: pd.DataFrame
+    cost: Interval = blocks.NOTHING
 
 
-def _paired(a: pd.DataFrame, b: pd.DataFrame) -> tuple[float, float, float]:
-    """Mean and interval of a's gain minus b's over the seeds that both have."""
-    return stats.interval(_differences(a, b))
+def _fit(claim: Claim, seen: Evidence, control: str = "none") -> blocks.Fit | None:
+    """All recipes against a control, on the claim's target or on the average over targets."""
+    values = seen.per_target.get(claim.target) if claim.target else seen.average
+    return None if values is None else blocks.fit(values, control)
 
 
-def gain(claim: Claim, average: pd.DataFrame, per_target: pd.DataFrame) -> tuple:
-    """The recipe's gain on a target, or on the average over targets, is above zero."""
-    frame = per_target[per_target.target == claim.target] if claim.target else average
-    return stats.interval(frame[frame.recipe == claim.recipe].gain)
+def gain(claim: Claim, seen: Evidence) -> Interval:
+    """The recipe's gain on a target, or on the average over targets, is above zero: its interval is simultaneous with all recipes'."""
+    found = _fit(claim, seen)
+    return found.interval(claim.recipe) if found else blocks.NOTHING
 
 
-def best(claim: Claim, average: pd.DataFrame, per_target: pd.DataFrame) -> tuple:
-    """The recipe's average gain is above that of the best other recipe: the difference to the one with the largest mean."""
-    others = average[average.recipe != claim.recipe]
-    if others.empty or average[average.recipe == claim.recipe].empty:
-        return stats.interval([])
-    rival = others.groupby("recipe").gain.mean().idxmax()
-    return _paired(average[average.recipe == claim.recipe], others[others.recipe == rival])
+def best(claim: Claim, seen: Evidence) -> Interval:
+    """The recipe is better than every other, `none` among them: what it has over the best of them is above zero.
+
+    Held against all at once, so that no rival is chosen, by whatever scores: the ends are the least that the simultaneous intervals of the
+    differences leave to it.
+    """
+    found = _fit(claim, seen, control=claim.recipe)
+    if found is None or len(found.recipes) < 2:
+        return blocks.NOTHING
+    over = [made.minus_from(0) for made in found.intervals().values()]
+    return min(over)._replace(low=min(made.low for made in over), high=min(made.high for made in over))
 
 
-def largest_gain(claim: Claim, average: pd.DataFrame, per_target: pd.DataFrame) -> tuple:
-    """The gain, averaged over recipes, is larger on the claim's group of targets, as far as the study has it, than on all others together."""
-    is_inside = per_target.target.isin(benchmark.group(claim.group))
-    inside, outside = (per_target[side].groupby("seed").gain.mean().reset_index() for side in (is_inside, ~is_inside))
-    return _paired(inside, outside)
+def largest_gain(claim: Claim, seen: Evidence) -> Interval:
+    """The gain, averaged over recipes, is larger on the claim's group of targets, as far as the study has it, than on all others together.
+
+    One figure a seed: its t-interval over seeds.
+    """
+    gains = {target: own.iloc[:, 1:].mean(axis=1, skipna=False) for target, own in seen.per_target.items()}
+    inside = set(benchmark.group(claim.group)) & set(gains)
+    if not inside or inside == set(gains):
+        return blocks.NOTHING
+    means = (pd.DataFrame({target: gains[target] for target in side}).mean(axis=1, skipna=False) for side in (inside, set(gains) - inside))
+    return _over_seeds((next(means) - next(means)).dropna())
 
 
-def no_gain(claim: Claim, average: pd.DataFrame, per_target: pd.DataFrame) -> tuple:
-    """No recipe gains more than `margin` on the target: margin minus the gain of the recipe with the largest mean is above zero."""
-    frame = per_target[per_target.target == claim.target]
-    if frame.empty:
-        return stats.interval([])
-    leader = frame.groupby("recipe").gain.mean().idxmax()
-    return stats.interval(claim.margin - frame[frame.recipe == leader].gain)
+def no_gain(claim: Claim, seen: Evidence) -> Interval:
+    """No recipe gains `margin` or more on the target: margin minus the largest gain is above zero.
+
+    Two one-sided tests. Supported where every recipe's own bound lies below the margin (Berger's intersection-union test, which needs no
+    correction); contradicted where some recipe's simultaneous bound lies above it.
+    """
+    found = _fit(claim, seen)
+    if found is None:
+        return blocks.NOTHING
+    alone, together = ([*found.intervals(sides=1, together=which).values()] for which in (False, True))
+    largest = Interval(max(found.means), max(i.low for i in together), max(i.high for i in alone), together[0].seeds, together[0].how)
+    return largest.minus_from(claim.margin)
 
 
-def no_better(claim: Claim, average: pd.DataFrame, per_target: pd.DataFrame) -> tuple:
+def no_better(claim: Claim, seen: Evidence) -> Interval:
     """The rival is better than the recipe by less than `margin` on the average over targets: margin minus (rival minus recipe) is above zero.
 
     That nothing is gained cannot be seen, that less than a margin is gained can: a one-sided test on either side of it, so each end of the
     interval is a one-sided bound of 95%.
     """
-    recipe, rival = average[average.recipe == claim.recipe], average[average.recipe == claim.rival]
-    return stats.interval(claim.margin - _differences(rival, recipe), stats.ONE_SIDED)
+    found = _fit(claim, seen, control=claim.recipe)
+    return found.interval(claim.rival, sides=1, together=False).minus_from(claim.margin) if found else blocks.NOTHING
 
 
-def best_per_target(claim: Claim, average: pd.DataFrame, per_target: pd.DataFrame) -> tuple:
-    """The mean over targets of the best recipe's gain, chosen for each target by the other seeds, is above zero.
+def no_cost(claim: Claim, seen: Evidence) -> Interval:
+    """Scoring after a recipe takes neither `margin` percent more nor less time than after `none`: two one-sided tests, so that the margin
+    minus the change, whatever its sign, is above zero."""
+    mean, low, high = (100 * (ratio - 1) for ratio in seen.cost[:3])
+    least = 0.0 if low < 0 < high else min(abs(low), abs(high))
+    return seen.cost._replace(mean=abs(mean), low=least, high=max(abs(low), abs(high))).minus_from(claim.margin)
 
-    Choosing by a seed's own score would make the gain of chance alone positive.
+
+def best_per_target(claim: Claim, seen: Evidence) -> Interval:
+    """The mean over targets of the best recipe's gain is above zero, the best chosen for each target and seed by the development scores of
+    the other seeds.
+
+    A run that is lucky on the development set is so on the test set too: choosing by a seed's own scores would make the gain of chance
+    alone positive. The seeds' figures share the seeds that chose, so the t-interval is one of 97%, which covers 95% or a little more
+    (results/statistics.csv; one of 95% covers 91 to 95%, the less the more alike a run's two scores are).
     """
+    chosen = choosing.per_target(choosing.by_other_seeds(seen.dev), [*seen.per_target])
     values = []
-    for seed in per_target.seed.unique():
-        others = per_target[per_target.seed != seed].groupby(["target", "recipe"]).gain.mean()
-        own = per_target[per_target.seed == seed].set_index(["target", "recipe"]).gain
-        chosen = [others[target].idxmax() for target in others.index.unique("target")]
-        gains = [own.get((target, recipe)) for target, recipe in zip(others.index.unique("target"), chosen, strict=True)]
-        values += [sum(gains) / len(gains)] if gains and None not in gains else []
-    return stats.interval(values)
+    for seed, row in zip(chosen.index, chosen.to_dict("records"), strict=True):
+        found = [seen.per_target[target].get(recipe, {}).get(seed, np.nan) for target, recipe in row.items()]
+        values += [np.mean(found)] if found and not np.isnan(found).any() else []
+    without = choosing.unscored(seen.dev, [*seen.per_target])
+    how = f"; for {', '.join(without)} the recipe that the other targets' development scores choose" if without else ""
+    return _over_seeds(values, how, level=0.97)
+
+
+def _over_seeds(values, how: str = "", level: float = stats.LEVEL) -> Interval:
+    """The t-interval of one figure a seed."""
+    return Interval(*stats.interval(values, level), len(values), f"{len(values)} seeds, t{how}")
 
 
 TESTS = {
@@ -120,6 +172,7 @@ TESTS = {
     "largest_gain": largest_gain,
     "no_gain": no_gain,
     "no_better": no_better,
+    "no_cost": no_cost,
     "best_per_target": best_per_target,
 }
 
@@ -171,24 +224,37 @@ def ledger(table: pd.DataFrame, study: Study, claims: list[Claim] | None = None)
     A claim whose recipe or target the study lacks, or of whose group it has none, is `not tested`; one whose cells are missing has no
     interval and is undecided.
     """
-    scores = stats.task_scores(table)
-    averages = stats.gains(stats.complete(scores, study.targets), ["backbone"])
-    per_target = stats.gains(scores, ["backbone", "target"])
+    seen = evidence(table, study)
     rows = []
     for claim in load() if claims is None else claims:
         if tables.is_reduced(study, claim.recipe or "none"):
             claim = claim.model_copy(update={"claim": f"{claim.claim} (here without {', '.join(study.left_out)})"})
         if claim.test in COUNTED:
             verdict, figures = counted(claim, study)
-            rows.append(_row(claim, "–", stats.interval([]), verdict, behind(claim, study, None), figures))
+            rows.append(_row(claim, "–", blocks.NOTHING, verdict, behind(claim, study, None), figures))
             continue
         lacking = _lacking(claim, study)
         for backbone in study.backbones:
-            a, t = averages[averages.backbone == backbone], per_target[per_target.backbone == backbone]
-            interval = stats.interval([]) if lacking else TESTS[claim.test](claim, a, t)
-            verdict = f"not tested ({', '.join(sorted(lacking))} not in this study)" if lacking else decide(*interval[1:])
-            rows.append(_row(claim, backbone, interval, verdict, [] if lacking else behind(claim, study, backbone)))
+            found = blocks.NOTHING if lacking else TESTS[claim.test](claim, seen[backbone])
+            verdict = f"not tested ({', '.join(sorted(lacking))} not in this study)" if lacking else decide(found)
+            rows.append(_row(claim, backbone, found, verdict, [] if lacking else behind(claim, study, backbone)))
     return pd.DataFrame(rows)
+
+
+def evidence(table: pd.DataFrame, study: Study) -> dict[str, Evidence]:
+    """What the tests see of each backbone."""
+    averages = choosing.gains(table, study.targets)
+    per_target = stats.gains(stats.task_scores(table), ["backbone", "target"])
+    cost = costs.recipe_cost(study, stats.ONE_SIDED)
+    return {
+        backbone: Evidence(
+            blocks.wide(averages[averages.backbone == backbone]),
+            {target: blocks.wide(own) for target, own in per_target[per_target.backbone == backbone].groupby("target", sort=False)},
+            choosing.development(table, backbone),
+            cost.get(backbone, blocks.NOTHING),
+        )
+        for backbone in study.backbones
+    }
 
 
 def _lacking(claim: Claim, study: Study) -> set[str]:
@@ -208,7 +274,7 @@ def behind(claim: Claim, study: Study, backbone: str | None) -> list[str]:
     return [cell.name for cell in wanted if cell.record.exists()]
 
 
-def _row(claim: Claim, backbone: str, interval: tuple, verdict: str, cells: list[str], counted: str = "") -> dict:
-    mean, low, high = interval
-    decided = {"backbone": backbone, "mean": mean, "low": low, "high": high, "counted": counted, "verdict": verdict, "cells": cells}
+def _row(claim: Claim, backbone: str, found: Interval, verdict: str, cells: list[str], counted: str = "") -> dict:
+    decided = {"backbone": backbone, "mean": found.mean, "low": found.low, "high": found.high, "how": found.how}
+    decided |= {"counted": counted, "verdict": verdict, "cells": cells}
     return claim.model_dump(include={"id", "claim", "source", "published", "confidence"}) | decided

@@ -9,6 +9,7 @@ import pandas as pd
 from xtools import ROOT, records, results
 from xtools.problems import Problem
 from xtools.report import stats
+from xtools.report.blocks import Interval
 from xtools.study import Study
 
 
@@ -212,9 +213,9 @@ def worth_frame(study: Study, table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame([row])
 
 
-def recipe_cost(study: Study) -> dict[str, tuple[float, float, float]]:
+def recipe_cost(study: Study, level: float = stats.LEVEL) -> dict[str, Interval]:
     """Question 4: per backbone, seconds of scoring all targets after intermediate training over those without it: mean over recipes of
-    the ratio, with its interval over seeds. Intermediate training changes weights, not shapes, so it should be 1."""
+    the ratio, with its t-interval over seeds. Intermediate training changes weights, not shapes, so it should be 1."""
     rows = [
         (cell.backbone, cell.recipe, cell.target, cell.seed, record.times["scoring"])
         for cell, record in records.of_phase(study, "target")
@@ -225,5 +226,5 @@ def recipe_cost(study: Study) -> dict[str, tuple[float, float, float]]:
     if "none" not in wide or len(wide.columns) < 2:
         return {}
     totals = wide.groupby(level=["backbone", "seed"], sort=False).sum()
-    ratios = totals.drop(columns="none").div(totals["none"], axis=0).mean(axis=1)
-    return {backbone: stats.interval(own) for backbone, own in ratios.groupby(level="backbone", sort=False)}
+    ratios = totals.drop(columns="none").div(totals["none"], axis=0).mean(axis=1).groupby(level="backbone", sort=False)
+    return {backbone: Interval(*stats.interval(own, level), len(own), f"{len(own)} seeds, t") for backbone, own in ratios}

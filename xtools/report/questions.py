@@ -15,7 +15,7 @@ import yaml
 from scipy.stats import kendalltau, linregress
 
 from xtools import ROOT, benchmark, encoder, records, tasks
-from xtools.report import costs, stats, tables
+from xtools.report import blocks, costs, stats, tables
 from xtools.settings import Backbone
 from xtools.sources import world
 from xtools.study import Recipe, Study
@@ -198,12 +198,11 @@ def benchmark_gains(study: Study, table: pd.DataFrame) -> pd.DataFrame:
     in XTREME and over those in XTREME-R."""
     rows = []
     for name, means in benchmark_averages(study, table).items():
-        for backbone in study.backbones:
-            gains = stats.gains(means[means.backbone == backbone], ["backbone"])
-            rows += [
-                (f"{recipe}, {backbone}", data_kind(recipe), name, stats.show(*stats.interval(of_recipe.gain), sign=True))
-                for recipe, of_recipe in gains.groupby("recipe", sort=False)
-            ]
+        gains = blocks.summarize(stats.gains(means, ["backbone"]), ["backbone"])
+        rows += [
+            (f"{r.recipe}, {r.backbone}", data_kind(r.recipe), name, stats.show(r.mean, r.low, r.high, sign=True))
+            for r in gains.itertuples()
+        ]
         first, last = (means[(means.backbone == b) & (means.recipe == "none")].set_index("seed").score for b in (study.first, study.last))
         rows.append((f"{study.last} over {study.first}, none", "–", name, stats.show(*stats.interval((last - first).dropna()), sign=True)))
     long = pd.DataFrame(rows, columns=["gain (points)", "intermediate data", "benchmark", "gain"])
@@ -257,7 +256,7 @@ def efficiency(study: Study, table: pd.DataFrame) -> Answer:
         cost = f"{row['from, to'].replace(', ', ' to ')} costs {row['latency']} in latency and {row['FLOPs']} in FLOPs"
         told.append(cost + (f" and gives {gain} points" if gain != "–" else "; what it gives is not known yet"))
     for backbone, ratio in ratios.items():
-        mean, low, high = (100 * value for value in ratio)
+        mean, low, high = (100 * value for value in ratio[:3])
         told.append(f"scoring {backbone} after intermediate training takes {stats.show(mean, low, high)} percent of the time without")
     return Answer(f"{'; '.join(told)}." if told else f"{NO_ANSWER}: nothing has been timed yet.", limits)
 

@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 LEVEL = 0.95
 ONE_SIDED = 0.90  # each end of such an interval is a one-sided bound of 95%
@@ -22,13 +21,6 @@ def interval(values, level: float = LEVEL) -> tuple[float, float, float]:
         return mean, np.nan, np.nan
     half = float(stats.t.ppf((1 + level) / 2, n - 1) * values.std(ddof=1) / np.sqrt(n))
     return mean, mean - half, mean + half
-
-
-def holm(samples: dict) -> dict:
-    """For each name with at least two values: the p-value of its t-test against zero, adjusted by Holm's method for the others."""
-    tested = {name: stats.ttest_1samp(values, 0).pvalue for name, values in samples.items() if len(values) > 1}
-    tested = {name: p for name, p in tested.items() if not np.isnan(p)}
-    return dict(zip(tested, multipletests(list(tested.values()), method="holm")[1], strict=True)) if tested else {}
 
 
 def show(mean: float, low: float, high: float, sign: bool = False) -> str:

@@ -9,7 +9,7 @@ import yaml
 from scipy.stats import spearmanr
 
 from xtools import ROOT, benchmark, records, results, tasks
-from xtools.report import stats
+from xtools.report import blocks, choosing, items, power, stats
 from xtools.sources import world
 from xtools.study import Recipe, Study
 
@@ -28,22 +28,48 @@ def progress(study: Study) -> tuple[int, int]:
 
 
 def headline(study: Study, table: pd.DataFrame) -> str:
-    """One sentence with the answer for the study's last (largest) backbone: its best recipe and that recipe's gain, with interval."""
+    """The answer for the study's last (largest) backbone in a few sentences: what the study cannot find, if anything; the recipe with the
+    best development scores and its gain on the test sets, with the simultaneous interval; the recipes that may be the best."""
     present, total = progress(study)
     backbone = study.last
-    gains = stats.gains(stats.complete(stats.task_scores(table), study.targets), ["backbone"])
+    gains = choosing.gains(table, study.targets)
     gains = gains[gains.backbone == backbone]
     if gains.empty:
         return f"{study.title}: no answer yet for {backbone}; {present} of {total} cells are there."
-    recipe = gains.groupby("recipe").gain.mean().idxmax()
-    mean, low, high = stats.interval(gains[gains.recipe == recipe].gain)
-    sure = "with the interval above zero" if low > 0 else "with the interval below zero" if high < 0 else "an interval that includes zero"
     holes = "" if present == total else f" {total - present} of {total} cells are missing."
     holes += f" Left out: {', '.join(study.left_out)}." if study.left_out else ""
-    return (
-        f"{study.title} ({scope(study)}): the best recipe for {backbone} is {recipe}, which changes the average over "
-        f"{len(study.targets)} targets by {stats.show(mean, low, high, sign=True)} points, {sure} ({len(study.seeds)} seeds, 95%).{holes}"
+    first = power.first_words(study, table)
+    answer = _answer(study, choosing.development(table, backbone), blocks.fit(blocks.wide(gains)))
+    told = f"{first + ' ' if first else ''}{study.title} ({scope(study)}): {answer}"
+    return f"{told}{_may_be_best(gains)}{holes}"
+
+
+def _answer(study: Study, dev: pd.DataFrame, found: blocks.Fit) -> str:
+    """Which recipe the development scores choose, and what it changes."""
+    recipe, n = choosing.overall(dev), len(study.targets)
+    if recipe not in found.recipes:
+        found_some = [name for name, made in found.intervals().items() if made.low > 0 or made.high < 0]
+        which = f"those of {', '.join(found_some)} leave zero out" if found_some else "all include zero"
+        return f"no development scores choose a recipe for {study.last}; of the intervals of {len(found.recipes)} recipes' gains {which} (95% together)."
+    made = found.interval(recipe)
+    sure = (
+        "with the interval above zero"
+        if made.low > 0
+        else "with the interval below zero"
+        if made.high < 0
+        else "an interval that includes zero"
     )
+    return (
+        f"the recipe with the best {study.source_language} development scores for {study.last} is {recipe}, which changes the average over "
+        f"{n} targets by {stats.show(*made[:3], sign=True)} points, {sure} ({made.how}, 95%)."
+    )
+
+
+def _may_be_best(gains: pd.DataFrame) -> str:
+    """The set of recipes of which 95% of such sets hold the best."""
+    values = blocks.wide(gains)
+    kept = blocks.indistinguishable(values)
+    return f" Not told from the best: {', '.join(kept)}." if len(values) > 1 else ""
 
 
 def what_was_run(study: Study) -> pd.DataFrame:
@@ -103,26 +129,59 @@ def missing(study: Study) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["cell", "why"])
 
 
-def score_frame(study: Study, table: pd.DataFrame, backbone: str) -> pd.DataFrame:
-    """Scores per recipe and target with intervals over seeds, and their average; holes are dashes."""
+def score_frame(study: Study, table: pd.DataFrame, backbone: str, wide: items.Wide | None = None) -> pd.DataFrame:
+    """Scores per recipe and target with t-intervals over seeds, and their average; holes are dashes. A dagger marks a score that no seed
+    changes, with its interval over languages and test items (`wide`) alone."""
     scores = stats.task_scores(table)
     scores = scores[scores.backbone == backbone]
     average = stats.summarize(stats.complete(scores, study.targets), ["recipe"], "score") if len(scores) else pd.DataFrame()
     cells = stats.summarize(scores, ["recipe", "target"], "score")
-    return _grid(study.recipes, study.targets, cells, average)
+    shown = _grid(study.recipes, study.targets, cells, average).set_index("recipe")
+    for recipe, target in ((r, t) for r in study.recipes for t in study.targets if not items.has_seeds(study, backbone, r, t)):
+        if shown.loc[recipe, target] != "–":
+            shown.loc[recipe, target] = (wide or items.Wide(study, table, backbone)).shown_score(recipe, target)
+    return shown.reset_index()
 
 
 def gain_frame(study: Study, table: pd.DataFrame, backbone: str) -> pd.DataFrame:
-    """Gains over recipe `none`, paired by seed, with intervals; holes are dashes."""
+    """Gains over recipe `none`, a column's intervals simultaneous over its recipes; which recipes may be the best on average; holes are
+    dashes. An asterisk marks an interval by a recipe's own variance, which is plainly larger than the others'."""
     scores = stats.task_scores(table)
     scores = scores[scores.backbone == backbone]
-    cells = stats.summarize(stats.gains(scores, ["backbone", "target"]), ["recipe", "target"], "gain")
-    average = stats.summarize(stats.gains(stats.complete(scores, study.targets), ["backbone"]), ["recipe"], "gain")
+    cells = blocks.summarize(stats.gains(scores, ["backbone", "target"]), ["target"])
+    totals = choosing.gains(table[table.backbone == backbone], study.targets)
     recipes = [r for r in study.recipes if r != "none"]
-    shown = _grid(recipes, study.targets, cells, average, sign=True)
-    totals = stats.gains(stats.complete(scores, study.targets), ["backbone"])
-    adjusted = stats.holm({recipe: totals[totals.recipe == recipe].gain for recipe in recipes})
-    return shown.assign(**{"p, Holm": [f"{adjusted[r]:.2g}" if r in adjusted else "–" for r in recipes]})
+    shown = _grid(recipes, study.targets, cells, blocks.summarize(totals, ["backbone"]), sign=True)
+    kept = blocks.indistinguishable(blocks.wide(totals)) if totals.seed.nunique() > 1 else []
+    return shown.assign(**{"may be the best": [("yes" if r in kept else "no") if kept else "–" for r in recipes]})
+
+
+def backbone_frame(study: Study, table: pd.DataFrame) -> pd.DataFrame:
+    """How the last backbone's gains differ from the first's, and its scores after `none`: points, a column's intervals of gains
+    simultaneous over recipes, that of `none` a t-interval over seeds. Empty for one backbone."""
+    scores = pd.concat([stats.task_scores(table), stats.complete(stats.task_scores(table), study.targets).assign(target="average")])
+    keys = ["recipe", "target", "seed"]
+    first, last = (scores[scores.backbone == b].set_index(keys).score for b in (study.first, study.last))
+    change = (last - first).dropna().rename("score").reset_index()
+    if study.first == study.last or change.empty:
+        return pd.DataFrame()
+    none = stats.summarize(change[change.recipe == "none"], ["recipe", "target"], "score")
+    cells = pd.concat([none, blocks.summarize(stats.gains(change, ["target"]), ["target"])])
+    averages = cells[cells.target == "average"].drop(columns="target")
+    return _grid(study.recipes, study.targets, cells, averages, sign=True)
+
+
+def with_and_without(study: Study, table: pd.DataFrame, backbone: str, column: str) -> pd.DataFrame:
+    """Average gains of all runs, and without those that a boolean column of `table` marks, with simultaneous intervals; how many fell out."""
+    own = table[table.backbone == backbone]
+    tables_of = {"all runs": own, f"without runs {column.replace('_', ' ')}": own[~own[column].astype(bool)]}
+    recipes = [recipe for recipe in study.recipes if recipe != "none"]
+    shown = pd.DataFrame({"recipe": recipes})
+    for name, kept in tables_of.items():
+        cells = blocks.summarize(choosing.gains(kept, study.targets), ["backbone"])
+        shown[name] = _grid(recipes, [], pd.DataFrame(), cells, sign=True).average
+    fallen = own[own[column].astype(bool)].drop_duplicates(["recipe", "target", "seed"])
+    return shown.assign(**{"runs left out": [int((fallen.recipe == recipe).sum()) for recipe in recipes]})
 
 
 def benchmark_frame(study: Study, table: pd.DataFrame, backbone: str, name: str) -> pd.DataFrame:
@@ -172,7 +231,8 @@ def _grid(recipes: list[str], targets: list[str], cells: pd.DataFrame, average: 
         for key, value in keys.items():
             frame = frame[frame[key] == value] if key in frame else frame[:0]
         row = frame.iloc[0] if len(frame) else None
-        return stats.show(row["mean"], row["low"], row["high"], sign) if row is not None else "–"
+        own = "*" if row is not None and "own variance" in str(row.get("how", "")) else ""
+        return stats.show(row["mean"], row["low"], row["high"], sign) + own if row is not None else "–"
 
     rows = [{"recipe": r} | {t: look(cells, recipe=r, target=t) for t in targets} | {"average": look(average, recipe=r)} for r in recipes]
     return pd.DataFrame(rows)
@@ -226,12 +286,19 @@ def _apart(study: Study, averages: pd.DataFrame) -> tuple[str, bool]:
     return f"{stats.show(*first)} and {stats.show(*last)}", first[2] < last[1]
 
 
-def degenerate_frame(table: pd.DataFrame) -> pd.DataFrame:
-    """Runs that learnt nothing, per backbone and target: source development score within two standard errors of chance, or, for a metric
-    without chance, below one point. They are counted here and dropped nowhere."""
-    dev = table[table.split == "dev"].copy()
+def mark_at_chance(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with a column `at_chance`: whether the run of a row learnt nothing, its source development score being within two standard
+    errors of chance, or, for a metric without chance, below one point."""
+    dev = table[table.split == "dev"]
     chance = pd.Series([tasks.get(name).chance for name in dev.target], index=dev.index, dtype=float)
-    dev["at_chance"] = dev.score <= (chance + 2 * (chance * (100 - chance) / dev.n) ** 0.5).where(chance > 0, 1.0)
+    fallen = dev[dev.score <= (chance + 2 * (chance * (100 - chance) / dev.n) ** 0.5).where(chance > 0, 1.0)]
+    runs = ["backbone", "recipe", "target", "seed"]
+    return table.assign(at_chance=pd.MultiIndex.from_frame(table[runs]).isin(pd.MultiIndex.from_frame(fallen[runs])))
+
+
+def degenerate_frame(table: pd.DataFrame) -> pd.DataFrame:
+    """Runs that learnt nothing (`mark_at_chance`), counted per backbone and target."""
+    dev = mark_at_chance(table)[table.split == "dev"]
     rows = []
     for (backbone, target), own in dev.groupby(["backbone", "target"], sort=False):
         fallen = own[own.at_chance]
@@ -286,13 +353,14 @@ def _beside(entry: dict, backbone: str, target: str, metric: str, figure: float,
 def ledger_frame(ledger: pd.DataFrame) -> pd.DataFrame:
     """The ledger for readers: figures and intervals as text."""
     shown = ledger.assign(measured=[r.counted or stats.show(r.mean, r.low, r.high, sign=True) for r in ledger.itertuples()])
-    columns = ["claim", "source", "published", "confidence", "backbone", "measured", "verdict"]
-    return shown[columns].rename(columns={"confidence": "known", "measured": "measured (points)"})
+    columns = ["claim", "source", "published", "confidence", "backbone", "measured", "verdict", "how"]
+    return shown[columns].rename(columns={"confidence": "known", "measured": "measured (points)", "how": "interval over"})
 
 
 def verdicts(ledger: pd.DataFrame) -> list[results.Verdict]:
     """The ledger's rows for the report's record; a figure that is not there is None."""
-    return [results.Verdict(**row) for row in ledger.astype(object).where(ledger.notna(), None).to_dict("records")]
+    kept = ledger.drop(columns="how").astype(object)
+    return [results.Verdict(**row) for row in kept.where(kept.notna(), None).to_dict("records")]
 
 
 def links(study: Study, ledger: pd.DataFrame) -> dict:

@@ -1,4 +1,4 @@
-"""What a study would cost, before anything runs: cells, downloads, disk, FLOPs and hours. `make plan` prints it.
+"""What a study would cost and find, before anything runs: gains, cells, downloads, disk, FLOPs and hours. `make plan` prints it.
 
 FLOPs come from the formula that timing uses (`timing.flops`), on sampled examples where the data is at hand, else at the longest length
 that the parameters allow. Training costs three forward passes (one forward, two backward: Kaplan et al. 2020, section 2.1). A search of
@@ -15,6 +15,7 @@ from rich.table import Table
 
 from xtools import backbones, encoder, finetuning, records, scoring, sources, targets, tasks, timing
 from xtools.problems import Problem, nearest
+from xtools.report import power
 from xtools.run import lacking, plan
 from xtools.run.fingerprints import fingerprints, read
 from xtools.settings import Backbone, Finetuning
@@ -66,7 +67,7 @@ def show(study: Study, gpu: str | None) -> None:
     Raises Problem for a GPU that is not known.
     """
     on = machine(gpu)
-    for line in backbones.differences(study):
+    for line in (*power.plan_lines(study), *backbones.differences(study)):
         print(line)
     cells = fingerprints(study)
     total = collections.Counter(cell.phase for cell in cells)
