@@ -20,7 +20,7 @@ def notebook(tmp_path, monkeypatch):
     given = []
     for module in (study, records, cells):
         monkeypatch.setattr(module, "ROOT", tmp_path)
-    monkeypatch.setattr(cells, "check", lambda cell, fingerprint: None)
+    monkeypatch.setattr(cells, "check", lambda cell, fingerprint: {"ours/tiny": "c0ffee"})
     monkeypatch.setattr(cells.pages, "page", lambda executed, output, title: output.write_text(title))
 
     def does(action):
@@ -48,6 +48,7 @@ def test_a_record_is_all_that_is_left_beside_the_notebook(notebook):
     given = notebook(succeed)
     cells.execute(CELL, "abc")
     record = records.read(CELL)
+    assert record.read == {"ours/tiny": "c0ffee"}
     assert record.fingerprint == "abc" and record.times["pretraining"] == 0.25 and record.times["seconds"] >= 0
     assert given == [{"backbone": "tiny", "study": "any", "folder": str(CELL.folder), "seed": 1}]
     assert {path.name for path in CELL.folder.iterdir()} == {"record.json", "notebook.ipynb", "notebook.html", "lock"}

@@ -25,8 +25,7 @@ def execute(cell: Cell, fingerprint: str) -> None:
             clear(cell.folder)
             check(cell, fingerprint)
             times = run(cell)
-            check(cell, fingerprint)
-            record(cell, fingerprint, times)
+            record(cell, fingerprint, times, check(cell, fingerprint))
 
 
 @contextlib.contextmanager
@@ -44,10 +43,17 @@ def clear(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def check(cell: Cell, fingerprint: str) -> None:
-    """Raises Problem when the cell's parameters, notebook or data are no longer those that it was planned with."""
-    if fingerprint and fingerprints.fingerprint(study.load(cell.study), cell, {}) != fingerprint:
+def check(cell: Cell, fingerprint: str) -> dict[str, str]:
+    """What the cell reads, by `fingerprints.read`; nothing for one without a fingerprint.
+
+    Raises Problem when its parameters, notebook or data are no longer those that it was planned with.
+    """
+    if not fingerprint:
+        return {}
+    loaded = study.load(cell.study)
+    if fingerprints.fingerprint(loaded, cell, {}) != fingerprint:
         fail(cell, Problem("its parameters, notebook or data have changed since it was planned; run the study again"))
+    return fingerprints.read(loaded, cell)
 
 
 def fail(cell: Cell, problem: Problem) -> NoReturn:
@@ -84,10 +90,9 @@ def parameters(cell: Cell) -> dict:
     return given | {"study": cell.study, "folder": str(cell.folder)} | ({} if cell.phase == "report" else {"seed": cell.seed})
 
 
-def record(cell: Cell, fingerprint: str, times: dict[str, float]) -> None:
+def record(cell: Cell, fingerprint: str, times: dict[str, float], what: dict[str, str]) -> None:
     """Render the executed notebook and write the record of its result; what training had saved in case of a failure goes."""
     pages.page(cell.folder / "notebook.ipynb", cell.folder / "notebook.html", cell.name)
-    read = fingerprints.read(study.load(cell.study), cell) if fingerprint else {}
-    records.write(cell, fingerprint, cell.folder / RESULT, times, read)
+    records.write(cell, fingerprint, cell.folder / RESULT, times, what)
     for done in (cell.folder / RESULT, *cell.folder.glob("checkpoint*.safetensors")):
         done.unlink()

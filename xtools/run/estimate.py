@@ -6,6 +6,7 @@ n queries among m candidates, in one direction or, for mining, in both, costs on
 """
 
 import collections
+import functools
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -274,6 +275,7 @@ def _longest(task: Task, split: str, width: int) -> list[int]:
     return [width] * format_of(task).SEQUENCES
 
 
+_tokenizer = functools.cache(encoder.tokenizer_at_hand)  # those of the Hub take a second to read
 _sampled: dict[tuple, list | None] = {}
 
 
@@ -284,7 +286,7 @@ def _lengths(study: Study, name: str, split: str, width: int) -> list[list[int]]
         _sampled[key] = None
         entry = study.backbones[study.first]
         revision = None if entry.tokenizer else entry.revision
-        words = encoder.tokenizer_at_hand((entry.tokenizer or entry.load or "").format(seed=study.seeds[0]), revision)
+        words = _tokenizer((entry.tokenizer or entry.load or "").format(seed=study.seeds[0]), revision)
         task = tasks.get(name)
         language = study.source_language if split in ("train", "dev") else targets.test_languages(study, task)[0]
         if words is not None and sources.at_hand(study.data, task, split, language):

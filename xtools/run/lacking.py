@@ -85,7 +85,7 @@ def parts(study: Study, cells: Iterable[Cell]) -> list[tuple[Hub, str]]:
         (part, language) for name, split, language in reads(study, cells) for part in revisions.parts(tasks.get(name), split, language)
     )
     named = {(part.repo, part.revision, part.config, part.split, part.name(language)): (part, language) for part, language in found}
-    return [(part, language) for part, language in named.values() if not part.licensed]
+    return [*named.values()]
 
 
 def text_languages(study: Study, cells: Iterable[Cell]) -> list[str]:
