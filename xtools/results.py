@@ -42,11 +42,8 @@ class Attempt(Stored):
 
 
 class Score(Stored):
-    """Metrics in percent on `n` rows, `cut` of which were too long.
-
-    Retrieval adds the layer of its vectors, what chose it (the study that names it; the depth, of which it is 7/12; training, of a dual
-    encoder's last) and, where all were tried, the main metric of each; mining its threshold and held-out queries.
-    """
+    """Metrics in percent on `n` rows, `cut` of which were too long. Retrieval adds its vectors' layer, what chose it (training: a dual
+    encoder's last) and, where all were tried, the main metric of each; mining its threshold and held-out queries."""
 
     metrics: dict[str, float]
     n: int
