@@ -1,5 +1,6 @@
 """What training takes of memory is what it is estimated to take, and a batch that is cut to fit learns what it would have learnt whole."""
 
+import contextlib
 import functools
 import weakref
 
@@ -92,10 +93,12 @@ def shaped(name: str, precision: str, **changes) -> Encoder:
 @pytest.mark.parametrize("name", SMALLER)
 def test_the_estimate_is_what_training_takes(name, precision, recomputed):
     size = {"hidden_size": 96, "intermediate_size": 384, "hidden_dim": 384, "num_attention_heads": 4, "num_hidden_layers": 2}
-    made = shaped(name, precision, vocab_size=600, **size)
-    if recomputed:
-        memory.recompute(made)
-    took, estimated = measured(made, 32, 32), memory.step(made, 32 * 32, 32)
+    values = precision == "fp32" or "mmBERT" in name  # bf16 is slow on many a CPU, and storages have their sizes without values too
+    with contextlib.nullcontext() if values else FakeTensorMode(allow_non_fake_inputs=True):
+        made = shaped(name, precision, vocab_size=600, **size)
+        if recomputed:
+            memory.recompute(made)
+        took, estimated = measured(made, 32, 32), memory.step(made, 32 * 32, 32)
     assert took < 1.01 * estimated, "an estimate that is too low ends a study"
     eager = made.config._attn_implementation == "eager"
     loose = 1.6 if "deberta" in name else 1.35 if precision == "bf16" and eager else 1.15  # on a GPU softmax stays in fp32

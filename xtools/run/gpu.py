@@ -55,7 +55,8 @@ def agreement(device: torch.device, shapes: list[str]) -> dict:
     nothing is compiled: that takes a minute and is for GPUs."""
     config = contest.config_for(shapes[0], contest.LONGEST)
     features = contest.examples(64, config.vocab_size, contest.MEAN, 0)
-    found, reference = {}, None
+    found: dict[str, dict] = {}
+    reference = None
     for name, (precision, batches, tf32) in WAYS.items():
         if batches == "compiled" and device.type == "cpu":
             continue
