@@ -3,6 +3,7 @@ PROFILE ?= pocket
 CORES ?=
 ENGINE ?=
 PYTHON ?= python3
+GPU_OPTIONS ?=
 
 export PYTHONPATH := $(CURDIR)
 export PYTHONHASHSEED := 0
@@ -13,7 +14,7 @@ RUN = .venv/bin/python -m xtools
 OPTIONS = $(PROFILE) $(if $(CORES),--cores $(CORES)) $(if $(ENGINE),--engine "$(ENGINE)")
 
 .DEFAULT_GOAL := help
-.PHONY: help study timing reference report plan fetch site submission score bench backbones calibrate statistics lab prune test lint lock clean
+.PHONY: help study timing reference report plan fetch site submission score bench gpu backbones calibrate statistics lab prune test lint lock clean
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -59,6 +60,9 @@ backbones: .venv/lock ## make the published backbones again where they are missi
 
 bench: .venv/lock ## measure training, inference, cells and search against the Hugging Face Trainer, papermill and the product
 	@.venv/bin/python -m xtools.run.bench $(BENCH)
+
+gpu: ## measure this machine's GPU in eight minutes: agreement, speed, memory, latency; with torch, transformers and safetensors alone
+	@$(or $(wildcard .venv/bin/python),$(PYTHON)) -m xtools.run.gpu $(GPU_OPTIONS)
 
 calibrate: .venv/lock ## sweep the microworld's task sizes and print the table
 	@$(RUN) calibrate $(OPTIONS)

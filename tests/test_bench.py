@@ -4,34 +4,34 @@ import numpy as np
 import pytest
 import torch
 
-from xtools.run import bench
+from xtools.run import bench, contest
 
 
 def test_examples_have_the_stated_mean_length_and_fit():
-    lengths = [len(f["ids"][0]) for f in bench.examples(4000, 1000, bench.MEAN, 0)]
-    assert np.mean(lengths) == pytest.approx(bench.MEAN, rel=0.05)
-    assert max(lengths) <= bench.LONGEST
-    assert {len(f["ids"][0]) for f in bench.examples(10, 1000, 512, 0)} == {512}
+    lengths = [len(f["ids"][0]) for f in contest.examples(4000, 1000, contest.MEAN, 0)]
+    assert np.mean(lengths) == pytest.approx(contest.MEAN, rel=0.05)
+    assert max(lengths) <= contest.LONGEST
+    assert {len(f["ids"][0]) for f in contest.examples(10, 1000, 512, 0)} == {512}
 
 
 def test_contestants_take_turns_and_the_first_round_does_not_count():
     order = []
     contestants = {name: lambda name=name: order.append(name) or 1.0 for name in "ab"}
-    seconds = bench.interleaved(contestants, 3, lambda line: None)
+    seconds = contest.interleaved(contestants, 3, lambda line: None)
     assert order == list("ab" * 4) and seconds == {"a": [1.0] * 3, "b": [1.0] * 3}
 
 
 def test_factors_are_medians_of_the_rounds_ratios():
     seconds = {"ours, fp32": [1.0, 2.0, 1.0], "Trainer, pad to max, fp32": [3.0, 8.0, 2.0]}
-    found = bench.summary("Trainer, pad to max, fp32", seconds, 1e9, 100, 10, torch.device("cpu"))
+    found = contest.summary("Trainer, pad to max, fp32", seconds, 1e9, 100, 10, torch.device("cpu"))
     assert found["slower_than"] == {"ours, fp32": {"median": 3.0, "range": [2.0, 4.0]}}
     assert found["examples_per_s"] == pytest.approx(10 / 3)
 
 
 def test_both_sides_train_and_score_the_same_examples(monkeypatch):
     pytest.importorskip("accelerate")
-    monkeypatch.setitem(bench.SHAPES, "toy", (1, 32, 2, 500))
-    found = bench.speed("toy", bench.MEAN, 16, 8, 1, torch.device("cpu"), lambda line: None)
+    monkeypatch.setitem(contest.SHAPES, "toy", (1, 32, 2, 500))
+    found = contest.speed("toy", contest.MEAN, 16, 8, 1, torch.device("cpu"), lambda line: None)
     for phase in ("training", "inference"):
         assert {name.split(",")[0] for name in found[phase]} == {"ours", "Trainer"}
         assert len([name for name in found[phase] if name.startswith("Trainer")]) == 3

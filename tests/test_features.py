@@ -122,3 +122,43 @@ def test_rows_that_come_one_by_one_are_encoded_as_a_list_is(tokenizer, folder, m
     one_by_one = features.load(f"iterator {block}", lambda: iter(rows), tokenizer, task, 64)
     assert one_by_one.rows == 7 and [str(f) for f in one_by_one] == [str(f) for f in whole]
     assert features.content(iter(rows)) == features.content(rows) != features.content(rows[:6])
+
+
+def test_no_more_blocks_are_made_than_keep_all_cores_busy(tokenizer, folder, monkeypatch):
+    monkeypatch.setattr(features, "BLOCK", 5)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1})
+    task, made, taken = tasks.get("xnli"), 0, []
+
+    def rows():
+        nonlocal made
+        for row in sources.rows(WORLD, task, "train", "qaa", 200):
+            made += 1
+            yield row
+
+    schema = features.pa.schema([(name, features.STORED[kind]) for name, kind in format_of(task).COLUMNS.items()])
+    coming = rows()
+    blocks = enumerate(iter(lambda: list(features.itertools.islice(coming, 5)), []))
+    for block in features._on_all_cores(blocks, (tokenizer, task, 40, schema)):
+        taken.append(block)
+        assert made <= 5 * (len(taken) + 2 * 2 + 1)
+    assert len(taken) == 40 and made == 200
+
+
+def test_what_is_wrong_with_a_row_is_told_by_whoever_encodes_it(tokenizer, folder, monkeypatch):
+    monkeypatch.setattr(features, "BLOCK", 5)
+    rows = sources.rows(WORLD, tasks.get("xnli"), "train", "qaa", 20)
+    del rows[12]["text_b"]
+    with pytest.raises(KeyError, match="text_b"):
+        features.load("rows", lambda: rows, tokenizer, tasks.get("xnli"), 40)
+    assert not list(folder.iterdir())
+
+
+def test_the_whole_of_a_published_set_is_read_row_by_row(tiny, parquet_root, monkeypatch):
+    rows = [{"premise": f"a {i}", "hypothesis": "b", "label": i % 4 - 1, "idx": i} for i in range(40)]
+    told = study.load("smoke").model_copy(update={"source": str(parquet_root("nyu-mll/glue", "mnli", {"train": rows})), "subset": True})
+    task = tasks.get("mnli")
+    as_list = features.load("list", lambda: sources.rows(told.data, task, "train", "en", None), tiny.tokenizer, task, 40)
+    monkeypatch.setattr(sources, "rows", lambda *wanted: no_rows())
+    told = told.model_copy(update={"source_language": "en"})
+    found = finetuning.training_features(tiny, told, task, None, 40, 0)
+    assert found.rows == 30 and [str(f) for f in found] == [str(f) for f in as_list]

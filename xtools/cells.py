@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_model, save_model
 
-from xtools import backbones, encoder, records, results, study
+from xtools import backbones, encoder, features, memory, records, results, study
 from xtools.problems import Problem, nearest
 from xtools.study import Cell, Study
 
@@ -48,11 +48,28 @@ class Run:
         device = encoder.choose_device(self.study.device)
         loaded.model.to(device)
         loaded.precision = encoder.choose_precision(self.study.precision, device, loaded.config.hidden_size)
-        return encoder.choose_batches(self.study.batches, loaded)
+        chosen = encoder.choose_batches(self.study.batches, loaded)
+        return memory.recompute(chosen) if self.study.gradient_checkpointing else chosen
+
+    @property
+    def _published(self) -> tuple[str, str | None] | None:
+        """Where the published encoder lies that this cell starts from, and its revision; None where it starts from another cell's."""
+        upstream, entry = self.study.upstream(self.cell), self.study.backbones[self.cell.backbone]
+        if not entry.load or (upstream and upstream.phase != "backbone"):
+            return None
+        return entry.load.format(seed=upstream.seed if upstream else self.cell.seed), entry.revision
+
+    def read_tokenizer(self) -> None:
+        """Read the tokenizer of the encoder that this cell starts from, where it is at hand, for all processes that are forked from this."""
+        own, upstream = self.study.backbones[self.cell.backbone].tokenizer, self.study.upstream(self.cell)
+        place = (own, None) if own and self._published else self._published
+        found = encoder.tokenizer_at_hand(*place) if place else upstream and encoder.tokenizer_at_hand(str(upstream.folder / "encoder"))
+        if found:
+            features.of_tokenizer(found)
 
     def _upstream_encoder(self) -> encoder.Encoder:
         upstream = self.study.upstream(self.cell)
-        if (upstream is None or upstream.phase == "backbone") and self.study.backbones[self.cell.backbone].load:
+        if self._published:
             return backbones.published(self.study, self.cell.backbone, upstream.seed if upstream else self.cell.seed)
         folder = upstream.folder / "encoder"
         if not folder.exists():

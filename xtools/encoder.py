@@ -16,7 +16,6 @@ from transformers import (
     AutoConfig,
     AutoModel,
     AutoModelForMaskedLM,
-    AutoTokenizer,
     PreTrainedTokenizerFast,
     Siglip2TextModel,
     SiglipTextModel,
@@ -25,10 +24,9 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from xtools import ROOT, packing, snapshots
+from xtools import ROOT, packing, snapshots, words
 from xtools.batching import moved
 from xtools.problems import Problem
-from xtools.settings import Variant
 
 logging.disable_progress_bar()
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]  # XLM-R's special tokens; <pad> has id 1, as there
@@ -113,6 +111,8 @@ class Encoder:
 
         Raises ValueError for a name that is not of the form, or a setting that the architecture does not have.
         """
+        from xtools.settings import Variant  # `make gpu` has not what it imports
+
         asked = Variant.parse(name)
         packed = asked.attention == packing.NAME
         if packed and self.config.model_type not in packing.FIRST_POSITION:
@@ -272,14 +272,14 @@ def at_random(where: str, texts, revision: str | None = None) -> tuple[Encoder, 
     Where its own tokenizer is not at hand, one is trained on `texts`, so lengths are then not the encoder's own.
     """
     config = config_of(where, revision)
-    words, origin = tokenizer_at_hand(where, revision), "its own"
-    if words is None:
-        words, origin = train_tokenizer(texts, 8000, 512), "made here"
-        config.update({"pad_token_id": words.pad_token_id})
+    reads, origin = tokenizer_at_hand(where, revision), "its own"
+    if reads is None:
+        reads, origin = train_tokenizer(texts, 8000, 512), "made here"
+        config.update({"pad_token_id": reads.pad_token_id})
     torch.manual_seed(0)
     config._attn_implementation = choose_attention(choose_device("auto"))
     model = TOWERS[config.model_type](config) if config.model_type in TOWERS else AutoModelForMaskedLM.from_config(config)
-    return Encoder(model, words), origin
+    return Encoder(model, reads), origin
 
 
 @cache
@@ -312,7 +312,7 @@ def tokenizer_at_hand(where: str, revision: str | None = None):
     """An encoder's tokenizer where no download is needed, else None."""
     try:
         name, options = snapshots.place(where, revision)
-        return AutoTokenizer.from_pretrained(name, **options | {"local_files_only": True}) if where else None
+        return words.read(name, **options | {"local_files_only": True}) if where else None
     except (OSError, ValueError):
         return None
 
@@ -371,12 +371,12 @@ def load(where: str, revision: str | None = None, tokenizer: str | None = None) 
     """
     try:
         name, options = snapshots.place(tokenizer) if tokenizer else snapshots.place(where, revision)
-        words = AutoTokenizer.from_pretrained(name, **options)
+        reads = words.read(name, **options)
         model = _load_model(where, revision)
     except (OSError, ValueError, SafetensorError) as error:
         first = str(error).strip().splitlines()[0]
         raise Problem(f"backbone {where}: cannot be loaded ({first}); is the name right, is it downloaded whole? (make fetch)") from error
-    return Encoder(model, words)
+    return Encoder(model, reads)
 
 
 def save(encoder: Encoder, folder: Path, dtype: torch.dtype = torch.float32) -> None:

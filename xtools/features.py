@@ -1,10 +1,15 @@
 """Encoded examples on disk, shared by all cells of all studies: the same rows are tokenized once, and a cell holds in memory what a batch
 needs."""
 
+import collections
+import fcntl
 import hashlib
 import itertools
 import json
+import multiprocessing
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from functools import cache, lru_cache
 from pathlib import Path
 
@@ -14,10 +19,12 @@ import transformers
 
 from xtools import ROOT, tasks, versions
 from xtools.disk import whole
+from xtools.processes import die_with_parent
 from xtools.tasks import Task
 
 FOLDER = ROOT / "runs" / "encoded"
 BLOCK = 10_000  # rows encoded at a time: tokens as Python objects take a hundred times the room that they take here
+MAKING = [("xtools.sources", "rows"), ("xtools.sources", "every"), ("xtools.features", "write")]  # code that all features are made by
 STORED = {  # as what a column of a format's features (see xtools.tasks) is kept
     int: pa.int32(),
     bool: pa.bool_(),
@@ -70,11 +77,9 @@ def load(identity: str, rows: Callable[[], Iterable[dict]], tokenizer, task: Tas
     libraries = tokenizers.__version__, transformers.__version__, pa.__version__
     key = versions.digest(identity, of_tokenizer(tokenizer), task.labels, max_length, code(task.name), libraries)
     path = FOLDER / f"{task.name}-{key}.arrow"
-    try:
-        return Features(path)
-    except (FileNotFoundError, pa.ArrowInvalid):  # not there yet, or cut short by a crash
+    if not _is_whole(path):  # not there yet, or cut short by a crash
         write(path, rows(), tokenizer, task, max_length)
-        return Features(path)
+    return Features(path)
 
 
 @cache
@@ -82,7 +87,7 @@ def code(name: str) -> str:
     """Hash of the code that makes a task's rows and encodes them."""
     task = tasks.get(name)
     entries, form = [("TASKS", name), ("MAKERS", task.world)], tasks.format_of(task).__name__
-    return versions.code("", entries, [(form, "COLUMNS"), (form, "encode"), ("xtools.sources", "rows"), ("xtools.features", "write")])
+    return versions.code("", entries, [(form, "COLUMNS"), (form, "encode"), *MAKING])
 
 
 def content(rows: Iterable[dict]) -> str:
@@ -93,7 +98,7 @@ def content(rows: Iterable[dict]) -> str:
     return digest.hexdigest()
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=32)
 def of_tokenizer(tokenizer) -> str:
     """Hash of a tokenizer, whatever truncation it was last asked for."""
     state = json.loads(tokenizer.backend_tokenizer.to_str())
@@ -102,14 +107,69 @@ def of_tokenizer(tokenizer) -> str:
 
 
 def write(path: Path, rows: Iterable[dict], tokenizer, task: Task, max_length: int) -> None:
-    """Encode rows, of which no more than a block are held at once, into a file; of cells that write the same one, the last one's stays."""
-    form, blocks, coming, start = tasks.format_of(task), [], iter(rows), 0
-    schema = pa.schema([(name, STORED[kind]) for name, kind in form.COLUMNS.items()])
-    while some := list(itertools.islice(coming, BLOCK)):
-        block = form.encode(some, tokenizer, task, max_length)
-        blocks.append(pa.Table.from_pylist([feature | {"row": feature["row"] + start} for feature in block], schema))
-        start += len(some)
-    table = pa.concat_tables(blocks).combine_chunks().replace_schema_metadata({"rows": str(start)})
+    """Encode rows, of which no more than a few blocks are held at once, into a file; of cells that write the same one, the last one's stays.
+
+    Of more than a block all cores encode, and one cell at a time: another that waited for the same file finds it there.
+    """
+    schema = pa.schema([(name, STORED[kind]) for name, kind in tasks.format_of(task).COLUMNS.items()])
+    coming, how = iter(rows), (tokenizer, task, max_length, schema)
+    blocks = enumerate(iter(lambda: list(itertools.islice(coming, BLOCK)), []))
+    first = list(itertools.islice(blocks, 2))
     path.parent.mkdir(parents=True, exist_ok=True)
+    if len(first) < 2:
+        return _save(path, [_table(some, number, *how) for number, some in first])
+    with open(path.parent.with_name(f"{path.parent.name}.lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not _is_whole(path):
+            _save(path, [*_on_all_cores(itertools.chain(first, blocks), how)])
+
+
+def _save(path: Path, blocks: list[pa.Table]) -> None:
+    """Blocks of features, and how many rows they encode, as one file."""
+    start = sum(int(block.schema.metadata[b"rows"]) for block in blocks)
+    table = pa.concat_tables(blocks).combine_chunks().replace_schema_metadata({"rows": str(start)})
     with whole(path) as partial, pa.OSFile(str(partial), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
         writer.write_table(table, max_chunksize=max(1, len(table)))
+
+
+def _table(rows: list[dict], number: int, tokenizer, task: Task, max_length: int, schema: pa.Schema) -> pa.Table:
+    """The features of the block of that number."""
+    made = tasks.format_of(task).encode(rows, tokenizer, task, max_length)
+    table = pa.Table.from_pylist([feature | {"row": feature["row"] + number * BLOCK} for feature in made], schema)
+    return table.replace_schema_metadata({"rows": str(len(rows))})
+
+
+GIVEN: list = []  # in a process that encodes: what `_table` takes beside rows
+
+
+def _on_all_cores(blocks: Iterable[tuple[int, list[dict]]], how: tuple) -> Iterator[pa.Table]:
+    """The features of numbered blocks in order, a process a core; no more blocks are made than keep them busy.
+
+    Processes are forks, which share the tokenizer: a copy each of a large one would take seconds and memory.
+    """
+    cores = len(os.sched_getaffinity(0))
+    context = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(cores, context, initializer=_prepare, initargs=how) as pool:
+        under_way: collections.deque = collections.deque()
+        for number, some in blocks:
+            under_way.append(pool.submit(_encode, some, number))
+            if len(under_way) > 2 * cores:
+                yield under_way.popleft().result()
+        while under_way:
+            yield under_way.popleft().result()
+
+
+def _prepare(*how) -> None:
+    die_with_parent()
+    GIVEN[:] = how
+
+
+def _encode(rows: list[dict], number: int) -> pa.Table:
+    return _table(rows, number, *GIVEN)
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        return len(Features(path)) >= 0
+    except (FileNotFoundError, pa.ArrowInvalid):
+        return False

@@ -1,41 +1,19 @@
 """Fine-tuning an encoder on one task or several: what the intermediate phase and the target phase share."""
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import pandas as pd
 import torch
 
 from xtools import pretraining, results, scoring, sources, tasks
-from xtools.batching import collate, length
 from xtools.encoder import Encoder, check_length
+from xtools.learning import new_head, task_stream
 from xtools.selection import Selection
 from xtools.settings import Finetuning
 from xtools.study import Recipe, Study
-from xtools.tasks import Task, format_of
-from xtools.training import Stream, train
-
-PART = 1536  # tokens of a training batch's part on a CPU
-
-
-def new_head(encoder: Encoder, task: Task) -> torch.nn.Module:
-    """The task's head with weights from N(0, 0.02) and zero biases, BERT's initialisation."""
-    head = format_of(task).Head(encoder.config, task)
-    for parameter in head.parameters():
-        torch.nn.init.normal_(parameter, std=0.02) if parameter.ndim > 1 else torch.nn.init.zeros_(parameter)
-    return head.to(encoder.device)
-
-
-def task_stream(encoder: Encoder, head: torch.nn.Module, task: Task, features: Sequence[dict]) -> Stream:
-    """A training stream over a task's features; a row that needs several windows or pieces has given several."""
-    form = format_of(task)
-
-    def loss(indices: list[int]) -> torch.Tensor:
-        batch = collate([features[i] for i in indices], encoder.tokenizer.pad_token_id)
-        return form.loss(head(encoder.hidden(batch["ids"]), batch), batch)
-
-    budget = PART if form.LOSS_IS_MEAN and encoder.device.type == "cpu" else None
-    return Stream(task.name, [length(f) * len(f["ids"]) for f in features], loss, budget)
+from xtools.tasks import Task
+from xtools.training import train
 
 
 def fine_tune(
@@ -74,7 +52,11 @@ def training_features(encoder: Encoder, study: Study, task: Task, n: int | None,
 
     check_length(encoder, max_length, task.name)
     wanted = (study.data, task, "train", study.source_language, n, seed)
-    return features.load(sources.identity(*wanted), lambda: sources.rows(*wanted), encoder.tokenizer, task, max_length)
+
+    def rows() -> Iterable[dict]:
+        return sources.rows(*wanted) if n else sources.every(study.data, task, study.source_language, None, 0, 1)
+
+    return features.load(sources.identity(*wanted), rows, encoder.tokenizer, task, max_length)
 
 
 def recipe_data(encoder: Encoder, study: Study, recipe: str, seed: int) -> dict:

@@ -13,7 +13,6 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-import psutil
 import torch
 
 from xtools import packing
@@ -238,6 +237,8 @@ class Usage:
     @classmethod
     def now(cls) -> "Usage":
         """Idle time and waiting for a disk do not count; time that other guests of the same hardware took does."""
+        import psutil  # `make gpu` has it not
+
         times = psutil.cpu_times()
         busy = sum(getattr(times, name, 0.0) for name in ("user", "nice", "system", "irq", "softirq", "steal"))
         return cls(time.monotonic(), busy, time.process_time())

@@ -17,8 +17,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from xtools import ROOT
 from xtools.problems import Problem
+from xtools.processes import die_with_parent, stop_on_signals
 from xtools.run.plan import Plan, finished, link, plan, planned
-from xtools.run.processes import die_with_parent, stop_on_signals
 from xtools.run.warm import ADDRESS, ask, serve
 
 POLL = 0.2  # seconds between looks at the records
@@ -34,13 +34,15 @@ def run(profile: str, cores: int | None = None, engine: str = "", phase: str = "
     if finished(profile):
         print(f"{profile}: finished, nothing to do; report: runs/{profile}/report.html")
         return 0
-    from xtools import study
+    from xtools import heads, study
 
     loaded = study.load(profile)
     cores = cores or default_cores(loaded)
     if loaded.left_out:
         print(loaded.left_out_told())
+    heads.check(loaded)
     fetch_first(loaded)
+    heads.check(loaded)  # of what has been fetched, its weights say more
     with locked(loaded.folder), cell_server() as address:
         grid = plan(loaded)
         grid.write()

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table
 
-from xtools import backbones, encoder, finetuning, records, scoring, sources, targets, tasks, timing
+from xtools import backbones, encoder, finetuning, heads, records, scoring, sources, targets, tasks, timing
 from xtools.problems import Problem, nearest
 from xtools.report import power
 from xtools.run import lacking, plan
@@ -65,8 +65,9 @@ def machine(gpu: str | None) -> Machine:
 def show(study: Study, gpu: str | None) -> None:
     """Print the whole plan of a study, for a named GPU or for this machine.
 
-    Raises Problem for a GPU that is not known.
+    Raises Problem for a GPU that is not known, and for a recipe that an encoder cannot take (`heads.check`).
     """
+    heads.check(study)
     on = machine(gpu)
     for line in (*power.plan_lines(study), *backbones.differences(study)):
         print(line)

@@ -151,6 +151,7 @@ def _intermediate(study: Study, cell: Cell) -> dict:
     bearing: dict[str, object] = {
         "seed": cell.seed,
         "batches": study.batches,
+        "gradient_checkpointing": study.gradient_checkpointing,
         "training": finetuning.settings(study, cell.recipe).model_dump(exclude={"examples"}),
         "tasks": [(name, recipe.examples or settings.examples, settings.max_length) for name, settings in own.items()],
         "dev": study.evaluation.dev,
@@ -168,6 +169,7 @@ def _target(study: Study, cell: Cell) -> dict:
     capped = study.source == "microworld" or getattr(tasks.format_of(task), "CAPS_QUERIES", True)
     bearing: dict[str, object] = {
         "batches": study.batches,
+        "gradient_checkpointing": study.gradient_checkpointing,
         "languages": targets.test_languages(study, task),
         "test": study.evaluation.test if capped else None,
         "dev": study.evaluation.dev if "dev" in task.hub else None,

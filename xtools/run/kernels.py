@@ -21,7 +21,7 @@ from traitlets import default
 
 from xtools import ROOT
 from xtools.problems import Problem
-from xtools.run.processes import die_with_parent
+from xtools.processes import die_with_parent
 
 
 class ForkedProcess:

@@ -15,7 +15,7 @@ import time
 import traceback
 from pathlib import Path
 
-from xtools.run.processes import die_with_parent
+from xtools.processes import die_with_parent
 
 ADDRESS = "XTOOLS_WARM"  # environment variable that holds the server's socket
 os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # nobody debugs these kernels: no warning that it would be hard
@@ -49,14 +49,27 @@ def serve(address: str) -> None:
         server.listen(64)
         while True:
             connection, _ = server.accept()
+            asked = json.loads(connection.makefile().readline())
+            read_tokenizer(*asked)
             if os.fork() == 0:
                 die_with_parent()
                 server.close()
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                status = run(*json.loads(connection.makefile().readline()))
+                status = run(*asked)
                 connection.sendall(bytes([status]))
                 os._exit(status)
             connection.close()
+
+
+def read_tokenizer(profile: str, name: str) -> None:
+    """Read here what a cell's tokenizer is, for all cells after it: one of XLM-R's vocabulary takes seconds. What is wrong, the cell tells."""
+    from xtools import cells, study
+    from xtools.run import plan
+
+    with contextlib.suppress(Exception):
+        cell, _ = plan.planned(profile, name)
+        if cell.phase != "report":
+            cells.Run(study.load(profile), cell, None).read_tokenizer()
 
 
 def run(profile: str, name: str) -> int:

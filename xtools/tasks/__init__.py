@@ -79,5 +79,5 @@ def get(name: str) -> Task:
 
 
 def format_of(task: Task) -> ModuleType:
-    """The module of the task's format."""
-    return formats()[task.format]
+    """The module of the task's format; no other is imported, since some need packages that others do not."""
+    return importlib.import_module(f"{__name__}.{task.format}")
