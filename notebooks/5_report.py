@@ -67,6 +67,20 @@ for backbone in run.study.backbones if marked.at_chance.any() else ():
     display(plots.frame(both, f"{run.study.name}, {backbone}: average gains with and without runs at chance (points)"))
 
 # %% [markdown]
+# Runs that came to nothing were started again with another seed, where the study allows it; beside the gains of all stand those without them.
+
+# %%
+plots.frame(
+    tables.restarts_frame(run.study), "Training runs that came to nothing at first", "Every training run came to something at first."
+)
+
+# %%
+marked = tables.mark_restarted(run.study, table)
+for backbone in run.study.backbones if marked.restarted.any() else ():
+    both = tables.with_and_without(run.study, marked, backbone, "restarted")
+    display(plots.frame(both, f"{run.study.name}, {backbone}: average gains with and without restarted runs (points)"))
+
+# %% [markdown]
 # ## Scores
 #
 # Percent, averaged over the languages of each target as the benchmark does; in brackets the 95% t-interval over seeds. A score marked † has

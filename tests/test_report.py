@@ -6,12 +6,15 @@ import re
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
 from xtools import ROOT, study, tasks
 from xtools.report import claims, costs, tables
+from xtools.results import Attempt
+from xtools.study import Cell
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync".split()
@@ -171,6 +174,23 @@ def test_runs_at_chance_are_counted():
     assert tables.mark_at_chance(table).at_chance.tolist() == [True, False, True]
     found = tables.degenerate_frame(table)
     assert found["runs at chance"].tolist() == ["2 of 3"] and found.which.tolist() == ["none s0, mnli s0"]
+
+
+def test_runs_that_were_started_again_are_told_and_marked_with_all_that_starts_from_them(monkeypatch):
+    def attempts(*ended):
+        return SimpleNamespace(
+            result=SimpleNamespace(attempts=[Attempt(tasks=["t"], seed=i, steps=1, dev={}, ended=e) for i, e in enumerate(ended)])
+        )
+
+    loaded = study.load("pocket_full")
+    lost = Cell("pocket_full", "intermediate", "small", "mnli", seed=0), Cell("pocket_full", "target", "small", "none", "xquad", 1)
+    kept = Cell("pocket_full", "target", "small", "none", "xnli", 0)
+    cells = [*((cell, attempts("at chance", "kept")) for cell in lost), (kept, attempts("kept"))]
+    monkeypatch.setattr(tables.records, "of_phase", lambda study, *phases: cells)
+    assert tables.restarts_frame(loaded).values.tolist() == [[cell.name, "t, seed 0: at chance; t, seed 1: kept"] for cell in lost]
+    runs = [("none", "xnli", 0), ("mnli", "xnli", 0), ("mnli", "xnli", 1), ("none", "xquad", 1), ("none", "mlqa", 1)]
+    table = pd.DataFrame([{"backbone": "small", "recipe": r, "target": t, "seed": s} for r, t, s in runs])
+    assert tables.mark_restarted(loaded, table).restarted.tolist() == [False, True, False, True, True], "mlqa has the model of xquad"
 
 
 @pytest.mark.parametrize(("latencies", "told"), [((10.0, 10.1, 10.05), "none"), ((10.0, 12.0, 11.0), "latency varies by more than 3%")])

@@ -11,7 +11,7 @@ from scipy.stats import spearmanr
 from xtools import ROOT, benchmark, records, results, tasks
 from xtools.report import blocks, choosing, items, power, stats
 from xtools.sources import world
-from xtools.study import Recipe, Study
+from xtools.study import Cell, Recipe, Study
 
 
 def scope(study: Study) -> str:
@@ -306,6 +306,28 @@ def degenerate_frame(table: pd.DataFrame) -> pd.DataFrame:
             which = ", ".join(f"{r.recipe} s{r.seed}" for r in fallen.itertuples())
             rows.append({"backbone": backbone, "target": target, "runs at chance": f"{len(fallen)} of {len(own)}", "which": which})
     return pd.DataFrame(rows)
+
+
+def restarts_frame(study: Study) -> pd.DataFrame:
+    """The cells whose training came to nothing at first, and how each attempt at it ended (xtools/restarts.py)."""
+    cells = [(cell, record.result.attempts) for cell, record in records.of_phase(study, "intermediate", "target")]
+    told = {
+        cell.name: [f"{' '.join(a.tasks)}, seed {a.seed}: {a.ended}" for a in attempts]
+        for cell, attempts in cells
+        if not results.at_first(attempts)
+    }
+    return pd.DataFrame([{"cell": name, "attempts": "; ".join(each)} for name, each in told.items()])
+
+
+def mark_restarted(study: Study, table: pd.DataFrame) -> pd.DataFrame:
+    """The table with a column `restarted`: whether the run of a row, or one that it starts from, came to nothing at first."""
+    lost = {cell for cell, record in records.of_phase(study, "intermediate", "target") if not results.at_first(record.result.attempts)}
+
+    def is_lost(cell: Cell | None) -> bool:
+        return cell is not None and (cell in lost or is_lost(study.upstream(cell)))
+
+    rows = table[["backbone", "recipe", "target", "seed"]].itertuples(index=False)
+    return table.assign(restarted=[is_lost(Cell(study.name, "target", *row)) for row in rows])
 
 
 def published() -> list[dict]:
