@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -9,7 +10,7 @@ import time
 import pytest
 import torch
 
-from xtools import ROOT
+from xtools import ROOT, packing
 from xtools.run import contest, gpu
 from xtools.settings import Training
 
@@ -39,15 +40,17 @@ def test_three_packages_are_enough_to_import_it():
 
 @pytest.mark.slow
 def test_all_is_measured_in_three_minutes_on_a_cpu(tmp_path):
-    begun = time.monotonic()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    begun = before.ru_utime + before.ru_stime
     done = run(f"sys.exit(gpu.main(['--output', {str(tmp_path / 'gpu.json')!r}]))")
     assert done.returncode == 0, done.stderr
-    assert time.monotonic() - begun < 180
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)  # of processors: a busy machine takes longer
+    assert spent.ru_utime + spent.ru_stime - begun < 180
     found = json.loads((tmp_path / "gpu.json").read_text())
     assert {*found["steps"]} == {*gpu.steps(["toy"])} and not [step for step in found["steps"].values() if "failed" in step]
     agreement = found["steps"]["agreement"]["result"]
     assert agreement["padded fp32"]["gradient_cosine"] == pytest.approx(1) and agreement["packed fp32"]["states"] < 1e-4
-    assert 0 < agreement["padded bf16"]["states"] < 0.05
+    assert 1e-4 < agreement["padded bf16"]["states"] < 0.05
     assert found["machine"]["result"]["torch"] == torch.__version__ and "accelerate" in found["trainer"]
 
 
@@ -87,6 +90,16 @@ def test_a_way_that_computes_something_else_is_seen():
     other = {"states": torch.ones(4) * 1.5, "gradient": torch.tensor([0.0, 1.0]), "logits": torch.tensor([[1.0, 0.0], [1.0, 0.0]])}
     found = gpu.compared(other, made)
     assert found == {"states": 0.5, "gradient": pytest.approx(2**0.5), "gradient_cosine": 0.0, "logits": 1.0, "same_predictions": 0.5}
+
+
+def test_a_fault_in_packing_is_seen(monkeypatch):
+    monkeypatch.setattr(gpu, "WAYS", {name: gpu.WAYS[name] for name in ("padded fp32", "packed fp32")})
+    right = gpu.agreement(torch.device("cpu"), ["toy"])["packed fp32"]
+    monkeypatch.setitem(packing.FIRST_POSITION, "xlm-roberta", lambda config: 0)
+    wrong = gpu.agreement(torch.device("cpu"), ["toy"])["packed fp32"]
+    assert right["states"] < 1e-5, "0 where torch computes both in the same way, as some CPUs do"
+    assert wrong["states"] > 0.1
+    assert right["gradient_cosine"] > 0.9999 > wrong["gradient_cosine"]
 
 
 def test_its_settings_are_a_studys_defaults():

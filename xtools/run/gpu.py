@@ -71,9 +71,14 @@ def agreement(device: torch.device, shapes: list[str]) -> dict:
 
 
 def observed(made: Encoder, features: list[dict], tf32: bool) -> dict[str, torch.Tensor]:
-    """Hidden states of all tokens, a batch's gradient, and the logits of a classification head, all without dropout."""
+    """Hidden states of all tokens, a batch's gradient, and the logits of a classification head, all without dropout.
+
+    Matrices are made as large as a trained model's, so that attention is not flat and layers are not lost beside what they add to.
+    """
     allow_tf32(tf32)
     torch.manual_seed(1)
+    for weight in made.model.base_model.parameters():
+        torch.nn.init.normal_(weight, std=1.4 * made.config.hidden_size**-0.5) if weight.ndim > 1 else None
     head = learning.new_head(made, contest.TASK).eval()
     made.model.eval()
     batch = batching.collate(features, contest.Words.pad_token_id)
