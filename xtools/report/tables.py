@@ -177,7 +177,7 @@ def with_and_without(study: Study, table: pd.DataFrame, backbone: str, column: s
     tables_of = {"all runs": own, f"without runs {column.replace('_', ' ')}": own[~own[column].astype(bool)]}
     recipes = [recipe for recipe in study.recipes if recipe != "none"]
     shown = pd.DataFrame({"recipe": recipes})
-    for name, kept in tables_of.items():
+    for name, kept in tables_of.items() if recipes else ():
         cells = blocks.summarize(choosing.gains(kept, study.targets), ["backbone"])
         shown[name] = _grid(recipes, [], pd.DataFrame(), cells, sign=True).average
     fallen = own[own[column].astype(bool)].drop_duplicates(["recipe", "target", "seed"])
