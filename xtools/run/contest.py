@@ -22,7 +22,7 @@ from xtools.training import Stream, plan_steps, train
 
 MEAN, SPREAD = 37, 0.5  # of XNLI's pairs in XLM-R's sub-words: mean, and standard deviation of the log
 LONGEST = 128
-TASK = next(task for task in classification.TASKS if task.name == "xnli")
+TASK = {task.name: task for task in classification.TASKS}["xnli"]
 SETTINGS = {  # of one epoch: `settings.Training`, whose module needs pydantic, has the same ones by default
     "epochs": 1,
     "learning_rate": 1e-5,
