@@ -14,6 +14,8 @@ def without_times(path):
     record = json.loads(path.read_text())
     record.pop("times")
     record["result"].pop("measured", None)
+    if "ledger" in record["result"]:
+        record["result"]["ledger"] = [row for row in record["result"]["ledger"] if row["id"] != "recipes-cost-nothing"]
     return record
 
 
@@ -21,7 +23,7 @@ def test_a_study_ends_with_its_answer_and_the_reports_path(micro):
     project, printed = micro
     lines = printed.strip().splitlines()
     assert lines[-1] == "report: runs/micro/report.html"
-    assert "the best recipe for tiny is mnli" in lines[-2]
+    assert "for tiny is mnli" in lines[-2]
     assert (project.folder / "runs/micro/report.html").stat().st_size < 5_000_000
     assert len(project.records("micro")) == 11
     assert re.search(r"\[10/10\] .*left", printed)
@@ -110,7 +112,7 @@ def test_a_cell_that_fails_leaves_the_rest_and_is_listed(project, parquet_root):
     good = [nli(i % 3, i) for i in range(40)]
     parquet_root("nyu-mll/glue", "mnli", {"train": good, "validation_matched": good})
     parquet_root("facebook/xnli", "en", {"validation": good, "test": good})
-    parquet_root("facebook/xnli", "de", {"validation": good, "test": [nli(7, 0)]})
+    parquet_root("facebook/xnli", "de", {"validation": good, "test": [*good[:3], nli(7, 3)]})
     tatoeba = [{"source_sentence": f"Satz {i}\n", "target_sentence": f"sentence {i}\n"} for i in range(20)]
     root = parquet_root("google/xtreme", "tatoeba.deu", {"validation": tatoeba})
     project.write_study(
@@ -126,7 +128,7 @@ def test_a_cell_that_fails_leaves_the_rest_and_is_listed(project, parquet_root):
     )
     done = project.run("study", "broken")
     assert done.returncode == 1
-    assert "failed: target-tiny-none-xnli-s0: xnli test de, row 0: label 7 is outside 0..2" in done.stdout
+    assert "failed: target-tiny-none-xnli-s0: xnli test de, row 3: label 7 is outside 0..2" in done.stdout
     assert "1 of 5 cells failed" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
     there = project.records("broken")

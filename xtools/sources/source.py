@@ -1,5 +1,6 @@
 """Which data a study reads, and the text in its rows."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 
@@ -28,3 +29,9 @@ def texts(row: dict) -> list[str]:
     pieces = [row[key] for key in ("context", "text_a", "text", "text_b", "question", "positive") if key in row]
     pieces += row.get("choices", [])
     return pieces + ([" ".join(row["words"])] if "words" in row else [])
+
+
+def each(there) -> Iterator[dict]:
+    """The rows of a datasets.Dataset, decoded many at a time: one by one that takes a tenth as long as encoding them."""
+    for some in there.iter(1_000):
+        yield from (dict(zip(some, values, strict=True)) for values in zip(*some.values(), strict=True))
