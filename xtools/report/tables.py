@@ -164,7 +164,7 @@ def with_and_without(study: Study, table: pd.DataFrame, backbone: str, column: s
     shown = pd.DataFrame({"recipe": recipes})
     for name, kept in tables_of.items():
         cells = blocks.summarize(selection.gains(kept, study.targets), ["backbone"])
-        shown[name] = _grid(recipes, [], pd.DataFrame(), cells, sign=True).average
+        shown[name] = _grid(recipes, [], pd.DataFrame(), cells, sign=True).get("average")
     fallen = own[own[column].astype(bool)].drop_duplicates(["recipe", "target", "seed"])
     return shown.assign(**{"runs left out": [int((fallen.recipe == recipe).sum()) for recipe in recipes]})
 
