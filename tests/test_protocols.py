@@ -1,5 +1,7 @@
 """The authors' protocol against figures typed from their guide (XTREME's: tests/test_params.py), and how a study takes a protocol up."""
 
+import re
+
 import pytest
 
 from xtools import study
@@ -38,9 +40,12 @@ def test_a_studys_own_keys_stand_over_its_protocols(tmp_path):
     assert (told.examples, told.epochs, told.learning_rate, told.patience) == (7, 1, 1e-5, 30)
 
 
-def test_an_unknown_protocol_is_told_with_the_nearest(tmp_path):
-    (tmp_path / "own.yaml").write_text("protocol: xtrem\n")
-    with pytest.raises(Problem, match=r"own.yaml: protocol: xtrem is unknown; did you mean xtreme"):
+@pytest.mark.parametrize(
+    ("name", "told"), [("xtrem", "xtrem is unknown; did you mean xtreme"), ("[xtreme]", "['xtreme'] is unknown"), ("3", "3 is")]
+)
+def test_an_unknown_protocol_is_told_with_the_nearest(tmp_path, name, told):
+    (tmp_path / "own.yaml").write_text(f"protocol: {name}\n")
+    with pytest.raises(Problem, match=re.escape(f"own.yaml: protocol: {told}")):
         study.load("own", tmp_path)
 
 

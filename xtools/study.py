@@ -146,6 +146,8 @@ class Study(Strict):
 
     def of(self, backbone: str) -> "Study":
         """The study with the settings that hold for one backbone: its exceptions are those of the tasks."""
+        if not any(phase and phase.backbones for phase in (self.intermediate, self.target)):
+            return self
         names = self.backbones[backbone].load, backbone
         phases = {key: getattr(self, key).of(*names) for key in ("intermediate", "target") if getattr(self, key)}
         return self.model_copy(update=phases)
@@ -333,7 +335,7 @@ def _protocol(name: object, path: Path) -> dict:
     if name is None:
         return {}
     known = yaml.load(PROTOCOLS.read_text(), Loader)
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         raise Problem(f"{_shown(path)}: protocol: {name} is unknown{nearest(str(name), known)}")
     return known[name]
 
