@@ -114,3 +114,4 @@ def test_a_task_without_development_rows_keeps_its_last_state(task_data, setting
 @pytest.mark.parametrize(("score", "n", "beats"), [(33.4, 100, False), (42.0, 100, False), (43.0, 100, True), (35.0, 10_000, True)])
 def test_a_score_beats_chance_by_two_standard_errors(score, n, beats):
     assert scoring.beats_chance(score, 100 / 3, n) == beats
+    assert not scoring.beats_chance(1.0, 0.0, n) and scoring.beats_chance(1.1, 0.0, n), "F1 has no chance, and is hardly ever zero"

@@ -97,8 +97,9 @@ def retrieval_layer(encoder: Encoder) -> int:
 
 
 def beats_chance(score: float, chance: float, n: int) -> bool:
-    """Whether a score (percent) on `n` rows lies above chance by more than two standard errors of a guesser's."""
-    return score > chance + 2 * (chance * (100 - chance) / n) ** 0.5
+    """Whether a score (percent) on `n` rows lies above chance by more than two standard errors of a guesser's; for a metric without chance,
+    above one point."""
+    return score > (chance + 2 * (chance * (100 - chance) / n) ** 0.5 if chance else 1.0)
 
 
 def transfer_gap(scores: dict[str, float], source: str) -> float | None:

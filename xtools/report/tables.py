@@ -8,7 +8,7 @@ import pandas as pd
 import yaml
 from scipy.stats import spearmanr
 
-from xtools import ROOT, benchmark, records, results, tasks
+from xtools import ROOT, benchmark, records, results, scoring, tasks
 from xtools.report import blocks, choosing, items, power, stats
 from xtools.sources import world
 from xtools.study import Cell, Recipe, Study
@@ -287,11 +287,9 @@ def _apart(study: Study, averages: pd.DataFrame) -> tuple[str, bool]:
 
 
 def mark_at_chance(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with a column `at_chance`: whether the run of a row learnt nothing, its source development score being within two standard
-    errors of chance, or, for a metric without chance, below one point."""
+    """The table with a column `at_chance`: whether the run of a row learnt nothing, its source development score not beating chance."""
     dev = table[table.split == "dev"]
-    chance = pd.Series([tasks.get(name).chance for name in dev.target], index=dev.index, dtype=float)
-    fallen = dev[dev.score <= (chance + 2 * (chance * (100 - chance) / dev.n) ** 0.5).where(chance > 0, 1.0)]
+    fallen = dev[[not scoring.beats_chance(row.score, tasks.get(row.target).chance, row.n) for row in dev.itertuples()]]
     runs = ["backbone", "recipe", "target", "seed"]
     return table.assign(at_chance=pd.MultiIndex.from_frame(table[runs]).isin(pd.MultiIndex.from_frame(fallen[runs])))
 

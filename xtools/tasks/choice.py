@@ -18,7 +18,7 @@ def encode(rows: list[dict], tokenizer, task: Task, max_length: int) -> list[dic
     """One sequence per choice; where a row is longer than `max_length` the start of its context goes, and it is marked `cut`."""
     choices = [choice for row in rows for choice in row["choices"]]
     contexts = [row["context"] for row in rows for _ in row["choices"]]
-    encoded = tokenizer(contexts, choices, return_attention_mask=False)["input_ids"]
+    encoded = tokenizer(contexts, choices, return_attention_mask=False, verbose=False)["input_ids"]
     features, position = [], 0
     for i, row in enumerate(rows):
         ids = encoded[position : position + len(row["choices"])]

@@ -15,7 +15,7 @@ LOSS_IS_MEAN = True
 
 def encode(rows: list[dict], tokenizer, task: Task, max_length: int) -> list[dict]:
     """One sequence per row; a row longer than `max_length` loses the end of its longer text and is marked `cut`."""
-    encoded = tokenizer([r["text_a"] for r in rows], [r["text_b"] for r in rows], return_attention_mask=False)["input_ids"]
+    encoded = tokenizer([r["text_a"] for r in rows], [r["text_b"] for r in rows], return_attention_mask=False, verbose=False)["input_ids"]
     long = {i for i, ids in enumerate(encoded) if len(ids) > max_length}
     for i in long:
         encoded[i] = tokenizer(rows[i]["text_a"], rows[i]["text_b"], truncation="longest_first", max_length=max_length)["input_ids"]

@@ -30,7 +30,7 @@ def encode(rows: list[dict], tokenizer, task: Task, max_length: int) -> list[dic
     paired = bool(rows) and "positive" in rows[0]
     columns = ["text", "positive"] if paired else ["text"]
     most = [task.length_of("test", max_length), max_length] if paired else [max_length]
-    encoded = [tokenizer([row[c] for row in rows], return_attention_mask=False)["input_ids"] for c in columns]
+    encoded = [tokenizer([row[c] for row in rows], return_attention_mask=False, verbose=False)["input_ids"] for c in columns]
     features = []
     for i, sequences in enumerate(zip(*encoded, strict=True)):
         ids = [s if len(s) <= n else [*s[: n - 1], s[-1]] for s, n in zip(sequences, most, strict=True)]

@@ -26,7 +26,9 @@ def encode(rows: list[dict], tokenizer, task: Task, max_length: int) -> list[dic
     """
     index = {label: i for i, label in enumerate(task.labels)}
     room = max_length - 2
-    encoded = tokenizer([row["words"] for row in rows], is_split_into_words=True, add_special_tokens=False, return_attention_mask=False)
+    encoded = tokenizer(
+        [row["words"] for row in rows], is_split_into_words=True, add_special_tokens=False, return_attention_mask=False, verbose=False
+    )
     features = []
     for i, row in enumerate(rows):
         words: list[list[int]] = [[] for _ in row["words"]]
