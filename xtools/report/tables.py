@@ -289,7 +289,8 @@ def _apart(study: Study, averages: pd.DataFrame) -> tuple[str, bool]:
 def mark_at_chance(table: pd.DataFrame) -> pd.DataFrame:
     """The table with a column `at_chance`: whether the run of a row learnt nothing, its source development score not beating chance."""
     dev = table[table.split == "dev"]
-    fallen = dev[[not scoring.beats_chance(row.score, tasks.get(row.target).chance, row.n) for row in dev.itertuples()]]
+    lost = [not scoring.beats_chance(row.score, tasks.get(row.target).chance, row.n) for row in dev.itertuples()]
+    fallen = dev[pd.Series(lost, index=dev.index, dtype=bool)]
     runs = ["backbone", "recipe", "target", "seed"]
     return table.assign(at_chance=pd.MultiIndex.from_frame(table[runs]).isin(pd.MultiIndex.from_frame(fallen[runs])))
 
