@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 from scipy.optimize import brentq
 
-from xtools.report import blocks
+from xtools.report import blocks, claims
 from xtools.run import planting
 
 RECIPES = ["none", "a", "b", "c", "d"]
@@ -110,3 +110,11 @@ def test_a_summary_holds_for_the_recipes_of_a_group_at_once():
     assert list(zip(found.target, found.recipe, strict=True)) == [("x", "a"), ("x", "b"), ("y", "a"), ("y", "b")]
     assert set(found.how) == {"3 seeds, 2 recipes at once"} and found["mean"].tolist() == [2, 1, 2, 1]
     assert blocks.summarize(gains[:0], ["target"]).empty
+
+
+def test_runs_that_are_all_alike_have_no_interval():
+    """As where each predicts one label: a width of zero would call the absence of a gain proven."""
+    values = pd.DataFrame({"none": [33.0, 33.0, 33.0], "mnli": [33.0, 33.0, 33.0]})
+    found = blocks.fit(values).interval("mnli")
+    assert found.mean == 0 and np.isnan(found.low) and np.isnan(found.high)
+    assert claims.decide(found.minus_from(1.0)) == "undecided"

@@ -60,7 +60,8 @@ class Fit:
             return NOTHING
         at = self.recipes.index(recipe)
         mean, error, n = float(self.means[at]), float(self.errors[at]), int(self.seeds[at])
-        half = error * critical(self.mask, sides, None if together else at) if np.isfinite(error) else np.nan
+        varies = np.isfinite(error) and error > 0  # runs that are all alike have learnt nothing, and say nothing of what others would
+        half = error * critical(self.mask, sides, None if together else at) if varies else np.nan
         return Interval(mean, mean - half, mean + half, n, self._how(at, together))
 
     def intervals(self, sides: int = 2, together: bool = True) -> dict[str, Interval]:
