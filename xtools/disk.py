@@ -1,4 +1,4 @@
-"""Files that are either whole or absent, whenever the process ends."""
+"""Files that are either whole or absent, whenever the process ends; and their sizes in words."""
 
 import contextlib
 import os
@@ -15,3 +15,12 @@ def whole(path: Path) -> Iterator[Path]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def size(n: float) -> str:
+    """Bytes for people."""
+    for unit in ("B", "kB", "MB"):
+        if n < 1000:
+            return f"{n:,.3g} {unit}"
+        n /= 1000
+    return f"{n:,.3g} GB" if n < 1000 else f"{n:,.0f} GB"

@@ -191,16 +191,6 @@ def scores_by_language(scores: dict[str, float], metric: str, source: str, chanc
     return figure(fig, f"{metric} by language: " + ", ".join(f"{language} {scores[language]:.1f}" for language in order))
 
 
-def latency_by_length(tokens: list[int], seconds, what: str) -> HTML:
-    """Latency of single examples against their length in tokens."""
-    fig, ax = plt.subplots(figsize=(5.5, 2.8))
-    ax.plot(tokens, [1000 * s for s in seconds], "o", alpha=0.6)
-    ax.set(xlabel="tokens", ylabel="latency (ms)", title=f"{what}: one example at a time", ylim=(0, None))
-    return figure(
-        fig, f"{what}: latency from {1000 * min(seconds):.2f} to {1000 * max(seconds):.2f} ms over {min(tokens)} to {max(tokens)} tokens"
-    )
-
-
 def gain_map(summary: pd.DataFrame, recipes: list[str], targets: list[str], title: str) -> HTML:
     """Gain over `none` per recipe and target: shade and number; bold where the interval excludes zero."""
     if summary.empty:

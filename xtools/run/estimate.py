@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from xtools import backbones, encoder, finetuning, heads, records, scoring, sources, targets, tasks, timing
+from xtools.disk import size
 from xtools.problems import Problem, nearest
 from xtools.report import power
 from xtools.run import lacking, plan
@@ -104,15 +105,6 @@ def told(notes: set[str]) -> list[str]:
     splits = sorted(notes - {LENGTHS})
     lines = [f"assumed: {UNSTATED:,} rows in each split whose size no source states ({', '.join(splits)})"] if splits else []
     return lines + ([LENGTHS] if LENGTHS in notes else [])
-
-
-def size(n: float) -> str:
-    """Bytes for people."""
-    for unit in ("B", "kB", "MB"):
-        if n < 1000:
-            return f"{n:,.3g} {unit}"
-        n /= 1000
-    return f"{n:,.3g} GB" if n < 1000 else f"{n:,.0f} GB"
 
 
 def measured_rate() -> float:

@@ -8,10 +8,9 @@ from functools import partial
 import yaml
 
 from xtools import ROOT, snapshots
-from xtools.disk import whole
+from xtools.disk import size, whole
 from xtools.problems import Problem
 from xtools.run import download, lacking
-from xtools.run.estimate import size
 from xtools.sources import layout, wikipedia
 from xtools.study import Study
 from xtools.tasks import Hub
