@@ -67,7 +67,7 @@ for backbone in run.study.backbones if marked.at_chance.any() else ():
     display(plots.frame(both, f"{run.study.name}, {backbone}: average gains with and without runs at chance (points)"))
 
 # %% [markdown]
-# Runs that came to nothing were started again with another seed, where the study allows it; beside the gains of all stand those without them.
+# Where a study sets `restarts`, a run that comes to nothing is started again with another seed; beside the gains of all stand those without.
 
 # %%
 plots.frame(
