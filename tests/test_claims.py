@@ -5,7 +5,7 @@ import pytest
 from xtools import study
 from xtools.report import claims
 
-STUDY = study.load("pocket")
+STUDY = study.load("pocket").model_copy(update={"name": "planted"})  # of which this checkout holds no records
 
 
 def planted(rng, gains, n_seeds=3, noise=1.0, skip=()):

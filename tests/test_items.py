@@ -5,7 +5,7 @@ import pytest
 from xtools import records, study
 from xtools.report import items, tables
 
-POCKET = study.load("pocket")
+POCKET = study.load("pocket").model_copy(update={"name": "planted"})
 
 
 def test_blocks_of_items_average_to_the_score():

@@ -5,7 +5,7 @@ import pytest
 from xtools import study
 from xtools.report import blocks, power, tables
 
-POCKET = study.load("pocket").model_copy(update={"targets": ["xnli", "tatoeba"]})
+POCKET = study.load("pocket").model_copy(update={"name": "planted", "targets": ["xnli", "tatoeba"]})
 
 
 def planted(noise, seeds=3, recipes=POCKET.recipes):
