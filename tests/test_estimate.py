@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from xtools import encoder, study, tasks, timing
@@ -144,3 +146,29 @@ def test_looks_at_development_rows_are_counted():
     config = estimate.config_of(smoke.backbones["tiny"], smoke)
     each = estimate._per_example(smoke, tasks.get("xnli"), "dev", smoke.target.max_length, config, set())
     assert more == pytest.approx(60 * each)
+
+
+def test_a_folder_is_counted_by_what_it_holds(parquet_root):
+    labelled = {"premise": "It rains.", "hypothesis": "It is wet.", "label": 0}
+    root = parquet_root("facebook/xnli", "de", {"test": [labelled] * 7})
+    loaded, task = study.load("smoke").model_copy(update={"source": str(root), "subset": True}), tasks.get("xnli")
+    counted = [estimate._size(loaded, task, "test", "de", cap, set()) for cap in (None, 5)]
+    assert counted == [7, 5] and estimate._size(study.load("xtreme"), task, "test", "de", None, set()) == 5_010
+
+
+def test_articles_of_a_folder_are_counted_by_their_questions(tmp_path):
+    question = {"id": "q", "question": "Who?", "answers": [{"text": "Ada", "answer_start": 0}]}
+    path = tmp_path / "google-research-datasets" / "lareqa" / "xquad-r" / "de.json"
+    path.parent.mkdir(parents=True)
+    passage = {"context": "Ada ran.", "sentences": ["Ada ran."], "sentence_breaks": [[0, 8]], "qas": [question, question | {"id": "r"}]}
+    path.write_text(json.dumps({"data": [{"title": "Ada", "paragraphs": [passage]}]}))
+    loaded = study.load("smoke").model_copy(update={"source": str(tmp_path), "subset": True})
+    assert estimate._size(loaded, tasks.get("lareqa"), "test", "de", None, set()) == 2
+
+
+def test_a_set_of_which_nothing_is_left_costs_nothing_to_sample(monkeypatch):
+    loaded = study.load("smoke")
+    monkeypatch.setattr(estimate.sources, "rows", lambda *asked: [])
+    monkeypatch.setattr(estimate, "_tokenizer", lambda *asked: object())
+    monkeypatch.setattr(estimate, "_sampled", {})
+    assert estimate._lengths(loaded, "xquad", "dev", 64) is None

@@ -242,10 +242,13 @@ def _memory(study: Study, task: Task, config, notes: set[str]) -> float:
 
 
 def _size(study: Study, task: Task, split: str, language: str, cap: int | None, notes: set[str]) -> int:
-    """How many examples a split gives: the cap of the parameters or the published size, whichever is less."""
+    """How many examples a split gives: the cap of the parameters or its size, whichever is less: the published one, a folder's own."""
     if study.source == "microworld":
         return cap or 0
-    known = [part.size(language) for part in task.parts(split, language)] if split in task.hub else [0]
+    known: list[int | None] = [0]
+    if split in task.hub:
+        published = study.source == "hub"
+        known = [part.size(language) for part in task.parts(split, language)] if published else [_there(study.data, task, split, language)]
     if None in known:
         notes.add(f"{task.name} {split}")
     n = sum(UNSTATED if size is None else size for size in known)
@@ -268,6 +271,17 @@ def _longest(task: Task, split: str, width: int) -> list[int]:
     return [width] * format_of(task).SEQUENCES
 
 
+_counted: dict[tuple, int] = {}
+
+
+def _there(source: sources.Source, task: Task, split: str, language: str) -> int:
+    """The rows of a split in a folder, counted once; a task beside others may be without some of its parts."""
+    key = (source, task.name, language, *task.parts(split, language))
+    if key not in _counted:
+        _counted[key] = sources.count(source, task, split, language)
+    return _counted[key]
+
+
 _tokenizer = functools.cache(encoder.tokenizer_at_hand)  # those of the Hub take a second to read
 _sampled: dict[tuple, list | None] = {}
 
@@ -286,6 +300,8 @@ def _lengths(study: Study, name: str, split: str, width: int) -> list[list[int]]
             try:
                 rows = sources.rows(study.data, sources.complete(study.data, task), split, language, SAMPLE)
             except Problem:
+                return None
+            if not rows:  # of a subset that has those rows alone which another set has too
                 return None
             lengths: list[list[int]] = [[] for _ in rows]
             for feature in format_of(task).encode(rows, words, sources.complete(study.data, task), width):

@@ -163,6 +163,19 @@ def counts(source: Source, task: Task, languages: list[str]) -> list[dict]:
     return hub.counts(source, task, languages)
 
 
+def count(source: Source, task: Task, split: str, language: str) -> int:
+    """How many rows a folder has of a split; canonical ones where the published split may have another number of these.
+
+    Raises Problem when they are not there.
+    """
+    from xtools.sources import hub
+
+    parts = hub.parts(source, task, split, language)
+    if any(part.examples is not None or part.rows is None for part in parts):
+        return len(hub.rows(source, task, split, language, None))
+    return sum(len(hub.table(source, part, language)) for part in parts)
+
+
 def at_hand(source: Source, task: Task, split: str, language: str) -> bool:
     """Whether rows can be read without a download."""
     if source.root != "hub":
