@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 
 import yaml
@@ -58,12 +59,18 @@ def _described(readme: Path, config: str) -> str:
     if not readme.exists():
         return ""
     try:
-        header = yaml.safe_load(readme.read_text().partition("---\n")[2].partition("\n---")[0])
+        header = _header(readme, readme.stat().st_mtime_ns)
         told = header.get("dataset_info", [])
         features = told if isinstance(told, list) else [told]
         return str([entry for entry in (*header["configs"], *features) if entry.get("config_name", config) == config])
     except (yaml.YAMLError, KeyError, TypeError):
         return versions.file_digest(readme)
+
+
+@lru_cache
+def _header(readme: Path, changed: int) -> dict:
+    """A README's header, read once for the hundreds of splits that it describes."""
+    return yaml.safe_load(readme.read_text().partition("---\n")[2].partition("\n---")[0])
 
 
 def of_translations(source, task: str) -> str:
