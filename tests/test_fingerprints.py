@@ -86,6 +86,7 @@ CHANGES = {  # an edit: {file: (old, new)}; the cells that it changes, as a filt
     "retrieval layer": ({PARAMS: ("\nevaluation", "\nretrieval: {layer: 1}\nevaluation")}, "target in ('tatoeba', 'bucc2018')", 32),
     "pretraining": ({PARAMS: ("documents: 300", "documents: 301")}, "backbone == 'new'", 50),
     "precision": ({PARAMS: ("\nevaluation", "\nprecision: bf16\nevaluation")}, "True", 100),
+    "how much of the word embeddings is held": ({PARAMS: ("\nevaluation", "\nvocabulary: whole\nevaluation")}, "False", 0),
     "a seed added": ({PARAMS: ("seeds: [0, 1]", "seeds: [0, 1, 2]")}, "seed == 2 and phase != 'timing'", 48),
     "a target added": ({PARAMS: ("bucc2018]", "bucc2018, panx]")}, "target == 'panx' or phase == 'timing'", 20),
     "an amount added": ({PARAMS: ("squad_v1, all]", "squad_v1, all, mnli@10]")}, "recipe == 'mnli@10'", 24),

@@ -49,6 +49,7 @@ class Encoder:
     precision: str = "fp32"
     body: torch.nn.Module | None = None  # what runs in place of `model.base_model`: a compiled or quantized form of it
     packed: bool = False  # whether sequences run as one row without padding
+    changed: torch.Tensor | None = None  # ids whose embeddings training has changed since its cells began; None: not known, maybe all
 
     @property
     def config(self):
