@@ -3,6 +3,7 @@ import pytest
 from xtools import encoder, study, tasks, timing
 from xtools.problems import Problem
 from xtools.run import estimate
+from xtools.settings import Backbone
 from xtools.study import Cell
 from xtools.tasks import mining
 
@@ -144,3 +145,13 @@ def test_looks_at_development_rows_are_counted():
     config = estimate.config_of(smoke.backbones["tiny"], smoke)
     each = estimate._per_example(smoke, tasks.get("xnli"), "dev", smoke.target.max_length, config, set())
     assert more == pytest.approx(60 * each)
+
+
+def test_fewer_layers_cost_less_and_are_downloaded_with_the_rest():
+    loaded = study.load("xtreme")
+    entries = [Backbone(load="FacebookAI/xlm-roberta-base", layers=n) for n in (6, 12, None)]
+    configs = [estimate.config_of(entry, loaded) for entry in entries]
+    six, twelve, every = (estimate.parameters(config) for config in configs)
+    assert twelve == every and timing.flops(configs[1], 128) == 2 * timing.flops(configs[0], 128)
+    assert six == every - 6 * 12 * 768**2
+    assert {estimate._about(loaded, entry) for entry in entries} == {", about 1.11 GB"}

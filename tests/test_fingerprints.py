@@ -93,6 +93,7 @@ CHANGES = {  # an edit: {file: (old, new)}; the cells that it changes, as a filt
     "an intermediate task added": ({PARAMS: ("squad_v1, all]", "squad_v1, all, qqp]")}, "recipe in ('qqp', 'all')", 48),
     "the title": ({PARAMS: ("title: For", "title: Of")}, "False", 0),
     "a comment in the study's file": ({PARAMS: ("\nseeds", " # why\nseeds")}, "False", 0),
+    "the lowest layers of a published encoder": ({PARAMS: ("old-s{seed}\"", "old-s{seed}\", layers: 1")}, "backbone == 'old'", 50),
     # code
     "a comment": ({"xtools/training.py": ("import math", "# why not\nimport math")}, "False", 0),
     "a docstring": ({"xtools/training.py": ('"""The one training loop', '"""The training loop')}, "False", 0),
