@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -49,13 +50,13 @@ def changeable(encoder: Encoder, data: dict[str, tuple[object, Sequence[dict]]],
     table = encoder.model.base_model.get_input_embeddings()
     if beside or settings.decay_embeddings or type(table) is not torch.nn.Embedding:
         return None
-    seen = torch.zeros(table.num_embeddings, dtype=torch.bool)
+    seen = np.zeros(table.num_embeddings, dtype=bool)
     seen[[encoder.tokenizer.pad_token_id, *([] if table.padding_idx is None else [table.padding_idx])]] = True
     for _, features in data.values():
         for feature in features:
             for ids in feature["ids"]:
                 seen[ids] = True
-    return seen.nonzero()[:, 0]
+    return torch.from_numpy(seen.nonzero()[0])
 
 
 @contextlib.contextmanager

@@ -335,7 +335,8 @@ def parameters(config, words: int | None = None) -> int:
     f = getattr(config, "intermediate_size", None) or config.hidden_dim
     gated = 3 if config.model_type == "modernbert" else 2
     width = getattr(config, "input_embedding_size", config.hidden_size)
-    return min(config.vocab_size, words or config.vocab_size) * width + config.num_hidden_layers * (4 * config.hidden_size**2 + gated * config.hidden_size * f)
+    words = min(config.vocab_size, words or config.vocab_size)
+    return words * width + config.num_hidden_layers * (4 * config.hidden_size**2 + gated * config.hidden_size * f)
 
 
 def disk(study: Study) -> float:
