@@ -17,6 +17,7 @@ from xtools import encoder as encoders
 from xtools.disk import whole
 from xtools.encoder import Encoder
 from xtools.problems import Problem
+from xtools.tasks import Task
 
 FILE = "changed.safetensors"
 IDS, ROWS = "changed.ids", "changed.rows"  # the names of the embeddings' part in it
@@ -42,7 +43,7 @@ class Seen(torch.nn.Embedding):
         return torch.where((rows < 0).unsqueeze(-1), torch.nn.functional.embedding(ids, self.whole), found)
 
 
-def changeable(encoder: Encoder, data: dict[str, tuple[object, Sequence[dict]]], settings, beside: Sequence) -> torch.Tensor | None:
+def changeable(encoder: Encoder, data: dict[str, tuple[Task, Sequence[dict]]], settings, beside: Sequence) -> torch.Tensor | None:
     """The ids, in order, whose embeddings training on {name: (task, features)} can change: those in its examples, and padding.
 
     None where it can change all: decay shrinks every row, and the softmax of masked-LM streams (`beside`) is over all words.
