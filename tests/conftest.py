@@ -17,6 +17,7 @@ from xtools import ROOT, features
 from xtools import encoder as encoders
 from xtools.settings import Finetuning
 from xtools.sources import world
+from xtools.words import train_tokenizer
 
 torch.set_num_threads(1)
 
@@ -30,7 +31,7 @@ def own_cache(tmp_path_factory):
 @pytest.fixture(scope="session")
 def tokenizer():
     documents = world.corpus(0, 4000)
-    return encoders.train_tokenizer((text for pair in documents for text in pair), 1600, 64)
+    return train_tokenizer((text for pair in documents for text in pair), 1600, 64)
 
 
 @pytest.fixture

@@ -223,3 +223,39 @@ def test_what_is_published_with_the_project_has_its_head_and_is_loaded_in_silenc
     assert torch.equal(made.hidden(IDS), theirs.base_model(**made.inputs(IDS)).last_hidden_state)
     assert torch.equal(made.model(**made.inputs(IDS)).logits, theirs(**made.inputs(IDS)).logits)
     assert not pretraining.guesses(made, {"qaa": ["vo dog"]}).empty
+
+
+# ---------------------------------------------------------------- the lowest layers of a published encoder
+
+
+def without_its_last_layer(made: Encoder) -> Encoder:
+    """The encoder, its last layer taken out by hand."""
+    stack = next(m for m in made.model.base_model.modules() if isinstance(m, torch.nn.ModuleList) and len(m) == 2)
+    del stack[1]
+    return made
+
+
+@pytest.mark.parametrize("name", SMALLER)
+def test_the_lowest_layers_are_the_published_ones(name, tokenizer, tmp_path, printed, recwarn):
+    encoder.save(build(name, tokenizer, **SMALLER[name]), tmp_path / "whole")
+    made, whole = (encoder.load(str(tmp_path / "whole"), layers=n) for n in (1, None))
+    assert made.config.num_hidden_layers == encoder.config_of(str(tmp_path / "whole"), None, 1).num_hidden_layers == 1
+    assert sum(p.numel() for p in made.model.parameters()) < sum(p.numel() for p in whole.model.parameters())
+    by_hand = without_its_last_layer(whole)
+    assert torch.equal(made.hidden(IDS), by_hand.hidden(IDS)) and made.predicts_words
+    encoder.save(made, tmp_path / "cut")
+    again = encoder.load(str(tmp_path / "cut"))
+    assert torch.equal(again.hidden(IDS), made.hidden(IDS)) and not printed and not recwarn.list
+
+
+def test_more_layers_than_there_are_are_a_problem(tiny, tmp_path):
+    encoder.save(tiny, tmp_path)
+    with pytest.raises(Problem, match=rf"^backbone {tmp_path}: layers: 3, and it has 2$"):
+        encoder.load(str(tmp_path), layers=3)
+    with pytest.raises(Problem, match="layers: 13, and it has 12"):
+        encoder.config_of("FacebookAI/xlm-roberta-base", None, 13)
+
+
+def test_an_architecture_whose_depth_is_not_known_is_a_problem():
+    with pytest.raises(Problem, match="backbone ours/funnel: layers: it is not known how to cut funnel; take"):
+        encoder.lowest(AutoConfig.for_model("funnel"), 2, "ours/funnel")

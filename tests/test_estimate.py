@@ -5,6 +5,7 @@ import pytest
 from xtools import encoder, study, tasks, timing
 from xtools.problems import Problem
 from xtools.run import estimate
+from xtools.settings import Backbone
 from xtools.study import Cell
 from xtools.tasks import mining
 
@@ -172,3 +173,13 @@ def test_a_set_of_which_nothing_is_left_costs_nothing_to_sample(monkeypatch):
     monkeypatch.setattr(estimate, "_tokenizer", lambda *asked: object())
     monkeypatch.setattr(estimate, "_sampled", {})
     assert estimate._lengths(loaded, "xquad", "dev", 64) is None
+
+
+def test_fewer_layers_cost_less_and_are_downloaded_with_the_rest():
+    loaded = study.load("xtreme")
+    entries = [Backbone(load="FacebookAI/xlm-roberta-base", layers=n) for n in (6, 12, None)]
+    configs = [estimate.config_of(entry, loaded) for entry in entries]
+    six, twelve, every = (estimate.parameters(config) for config in configs)
+    assert twelve == every and timing.flops(configs[1], 128) == 2 * timing.flops(configs[0], 128)
+    assert six == every - 6 * 12 * 768**2
+    assert {estimate._about(loaded, entry) for entry in entries} == {", about 1.11 GB"}

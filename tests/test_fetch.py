@@ -16,6 +16,7 @@ from xtools import ROOT, encoder, snapshots, sources, study, tasks
 from xtools.problems import Problem
 from xtools.run import download, estimate, fetch, fingerprints, lacking
 from xtools.sources import hub as reading
+from xtools.words import train_tokenizer
 
 NLI = Features(
     {"premise": Value("string"), "hypothesis": Value("string"), "label": ClassLabel(names=["entailment", "neutral", "contradiction"])}
@@ -57,7 +58,7 @@ def checkpoint(tmp_path_factory):
     from transformers import XLMRobertaConfig, XLMRobertaForMaskedLM
 
     folder = tmp_path_factory.mktemp("checkpoint")
-    words = encoder.train_tokenizer(["a b c the cat sat who"] * 50, 300, 64)
+    words = train_tokenizer(["a b c the cat sat who"] * 50, 300, 64)
     words.save_pretrained(folder)
     config = XLMRobertaConfig(vocab_size=400, num_hidden_layers=1, hidden_size=64, num_attention_heads=2, intermediate_size=64)
     XLMRobertaForMaskedLM(config).save_pretrained(folder)

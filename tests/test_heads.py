@@ -10,6 +10,7 @@ from xtools import encoder, heads, study
 from xtools.encoder import Encoder
 from xtools.problems import Problem
 from xtools.run import estimate
+from xtools.settings import Backbone
 
 
 @pytest.fixture(params=["FacebookAI/xlm-roberta-base", "google-bert/bert-base-multilingual-cased", "jhu-clsp/mmBERT-small"])
@@ -68,3 +69,16 @@ def test_mlm_is_refused_by_name_by_the_plan(tokenizer, tmp_path):
         estimate.show(asked, None)
     heads.check(asked.model_copy(update={"recipes": ["none", "mnli"]}))
     heads.check(asked.model_copy(update={"backbones": {"whole": entries["whole"]}}))
+
+
+def test_more_layers_than_an_encoder_has_are_told_before_anything_runs():
+    base = {"load": "FacebookAI/xlm-roberta-base", "layers": 13}
+    told = study.load("xtreme")
+    for layers, match in ((13, "backbone FacebookAI/xlm-roberta-base: layers: 13, and it has 12"), (12, None)):
+        asked = told.model_copy(update={"backbones": {"base": Backbone(**(base | {"layers": layers}))}})
+        if match:
+            with pytest.raises(Problem, match=match):
+                heads.check(asked)
+        else:
+            heads.check(asked)
+    heads.check(told.model_copy(update={"backbones": {"new": Backbone(load="nobody/nothing", layers=99)}}))  # not here: not judged

@@ -6,12 +6,13 @@ from xtools import encoder, finetuning, multimodal, pretraining, scoring, source
 from xtools.problems import Problem
 from xtools.sources import pictures
 from xtools.training import train
+from xtools.words import train_tokenizer
 
 
 @pytest.fixture(scope="module")
 def words():
     texts = [caption["text"] for caption in pictures.captions(1, 500)]
-    return encoder.train_tokenizer(texts, 800, 128)
+    return train_tokenizer(texts, 800, 128)
 
 
 def test_captions_find_their_pictures_after_some_training_and_not_before(words, settings):
@@ -69,6 +70,15 @@ def test_a_text_tower_keeps_its_weights_trains_and_survives_saving(kind, words, 
     again = encoder.load(str(tmp_path / "tuned"))
     assert scoring.predict(again, heads["xnli"], task, rows, 64) == scoring.predict(made, heads["xnli"], task, rows, 64)
     assert not torch.equal(next(iter(again.model.parameters())), next(iter(published.parameters()))), "it was trained"
+
+
+@pytest.mark.parametrize("kind", ["altclip", "siglip"])
+def test_of_a_text_tower_too_the_lowest_layers_can_be_kept(kind, words, tmp_path):
+    published = checkpoint(tmp_path, words, kind)
+    made = encoder.load(str(tmp_path), layers=1)
+    state, whole = made.model.state_dict(), published.state_dict()
+    assert made.config.num_hidden_layers == 1 and state.keys() < whole.keys()
+    assert all(torch.equal(weight, whole[name]) for name, weight in state.items())
 
 
 def test_a_task_longer_than_the_tower_reads_is_refused_with_the_reason(words, tmp_path):

@@ -45,7 +45,7 @@ def test_what_is_simulated_all_at_once_is_what_the_reports_tests_find(tested, at
 
 
 def test_every_verdict_with_an_interval_is_among_what_is_simulated():
-    assert {tested.test for tested, _ in CLAIMS} | {"no_cost"} == set(claims.TESTS)
+    assert {tested.test for tested, _ in CLAIMS} | {"no_cost", "centred"} == set(claims.TESTS), "centred: `gain` on other scores"
     percent = np.random.default_rng(4).normal(0.5, 1, (20, 4))
     for own, low, high in zip(percent, *planting.no_cost(percent), strict=True):
         cost = blocks.Interval(*stats.interval(1 + own / 100, stats.ONE_SIDED))

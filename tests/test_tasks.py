@@ -210,6 +210,29 @@ def test_retrieval_finds_each_text_itself(tiny):
     assert found.scores["accuracy"] == 100 and found.predictions[3][0] == rows[3]["id"]
 
 
+def test_a_languages_mean_is_taken_from_both_sides():
+    """Two languages far apart, in each of which a text lies where its translation lies: found only once what sets them apart is gone."""
+    rng, task = np.random.default_rng(0), tasks.get("tatoeba")
+    rows = [{"id": str(i), "gold": [str(i)]} for i in range(50)]
+    meaning = rng.normal(size=(50, 8)).astype(np.float32)
+    apart = np.array([300, 300, 0, 0, 0, 0, 0, 0], np.float32), np.array([0, 0, 0, 0, 0, 0, 400, 300], np.float32)
+    found = retrieval.retrieve(task, rows, rows, *(meaning + offset for offset in apart), "qab")
+    assert found.scores["accuracy"] < 50 and found.scores["accuracy centred"] == 100 and found.scores["n"] == 50
+    assert found.predictions != [[row["id"]] for row in rows], "what is kept are the plain search's"
+    halves = [(meaning + offset).astype(np.float16) for offset in apart]
+    assert "accuracy centred" not in retrieval.retrieve(task, rows, rows, *halves, "qab").scores, "large sets have no control"
+
+
+def test_of_a_pool_each_language_has_its_own_mean():
+    rng = np.random.default_rng(1)
+    vectors, languages = rng.normal(size=(40, 4)).astype(np.float32), ["de"] * 10 + ["en"] * 30
+    before, less = vectors.copy(), retrieval.centred(vectors, languages)
+    assert np.allclose(less[:10].mean(0), 0, atol=1e-6) and np.allclose(less[10:].mean(0), 0, atol=1e-6)
+    assert np.allclose(less[0] - less[1], vectors[0] - vectors[1], atol=1e-6) and (vectors == before).all()
+    _, pools = sources.retrieval(WORLD, tasks.get("lareqa"), ["qaa", "qab"], 5)
+    assert {row["language"] for row in pools["qaa"]} == {"qaa", "qab"}
+
+
 def test_search_is_by_cosine_and_agrees_with_a_plain_product():
     rng = np.random.default_rng(0)
     queries, index = rng.normal(size=(30, 8)).astype(np.float32), rng.normal(size=(200, 8)).astype(np.float32) * 9

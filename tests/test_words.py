@@ -37,6 +37,6 @@ def test_a_cell_finds_what_was_read_before_it(reads):
 
 
 def test_a_cell_whose_encoder_is_not_there_yet_reads_none(reads):
-    told = study.load("pocket")
+    told = study.load("smoke")
     cells.Run(told.model_copy(update={"name": "never"}), Cell("never", "target", told.first, "mnli", "xnli"), None).read_tokenizer()
     assert not words._read, "an encoder that is not there leaves nothing behind"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from xtools import ROOT, encoder, multimodal, pretraining, sources, tasks
+from xtools import ROOT, encoder, multimodal, pretraining, sources, tasks, words
 from xtools.encoder import Encoder
 from xtools.problems import Problem
 from xtools.settings import Pretraining
@@ -35,7 +35,7 @@ def published(study: Study, backbone: str, seed: int) -> Encoder:
             )
     if where.startswith("backbones/") and not local.exists():
         raise Problem(f"{where}: not there; run make backbones PROFILE={study.name}, or take seed {seed} out of the study")
-    return encoder.load(str(local) if local.exists() else where, entry.revision, entry.tokenizer)
+    return encoder.load(str(local) if local.exists() else where, entry.revision, entry.tokenizer, entry.lowest)
 
 
 def at_random(study: Study, backbone: str) -> tuple[Encoder, str]:
@@ -44,7 +44,7 @@ def at_random(study: Study, backbone: str) -> tuple[Encoder, str]:
     if not entry.load:
         raise Problem(f"backbones.{backbone}: random weights are of a published encoder; give load")
     texts = [text for found in _evaluation_rows(study, 500).values() for row in found for text in sources.texts(row)]
-    return encoder.at_random(entry.load.format(seed=study.seeds[0]), texts, entry.revision)
+    return encoder.at_random(entry.load.format(seed=study.seeds[0]), texts, entry.revision, entry.lowest)
 
 
 def make(study: Study, backbone: str, seed: int, checkpoint: Path | None = None) -> tuple[Encoder, dict]:
@@ -54,7 +54,7 @@ def make(study: Study, backbone: str, seed: int, checkpoint: Path | None = None)
     languages = {target: study.languages_of(target) for target in study.targets}
     documents = sources.unlabelled(study.data, involved, languages, settings.documents, seed)
     texts = (text for document in documents for text in ([document] if isinstance(document, str) else document))
-    tokenizer = encoder.train_tokenizer(texts, settings.vocabulary, settings.max_length)
+    tokenizer = words.train_tokenizer(texts, settings.vocabulary, settings.max_length)
     new = encoder.create(tokenizer, entry.layers, entry.hidden, entry.heads, settings.max_length, seed)
     new.precision = encoder.choose_precision(study.precision, new.device, entry.hidden)
     new.model.to(encoder.choose_device(study.device))
@@ -172,7 +172,7 @@ def _cards(study: Study):
         for backbone, entry in study.backbones.items():
             where = entry.load.format(seed=seed) if entry.load else ""
             path = ROOT / where / CARD
-            if where and (entry.layers or path.exists()):
+            if where and (entry.hidden or path.exists()):
                 yield backbone, seed, where, json.loads(path.read_text()) if path.exists() else None
 
 
@@ -182,9 +182,9 @@ def _different(study: Study, backbone: str, card: dict) -> list[str]:
     A setting that is younger than the card has its default there, since a new setting's default is what was done before it.
     """
     pairs = [("world", card["world"], _world(study))]
-    if study.backbones[backbone].layers:
+    if study.backbones[backbone].hidden:
         pairs += _pairs("shape", card["shape"], _shape(study, backbone))
-    if study.backbones[backbone].layers and study.pretraining:
+    if study.backbones[backbone].hidden and study.pretraining:
         defaults = {key: field.default for key, field in Pretraining.model_fields.items() if not field.is_required()}
         pairs += _pairs("pretraining", defaults | card["pretraining"], _pretraining(study, backbone))
     return [f"{key} is {made} in its card, {asked} in the study" for key, made, asked in pairs if made != asked]
@@ -200,7 +200,7 @@ def publish_all(study: Study, jobs: int) -> None:
 
     Raises Problem when the study does not say how.
     """
-    makeable = [item for item in _cards(study) if study.backbones[item[0]].layers]
+    makeable = [item for item in _cards(study) if study.backbones[item[0]].hidden]
     todo = [(backbone, seed) for backbone, seed, _, card in makeable if not card or _different(study, backbone, card)]
     if not todo:
         print("backbones: all there and as the study has them; nothing to do")

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_model, save_model
 
-from xtools import backbones, encoder, features, memory, records, results, study
+from xtools import backbones, encoder, features, memory, records, results, study, vocabulary
 from xtools.problems import Problem, nearest
 from xtools.study import Cell, Study
 
@@ -51,30 +51,38 @@ class Run:
         chosen = encoder.choose_batches(self.study.batches, loaded)
         return memory.recompute(chosen) if self.study.gradient_checkpointing else chosen
 
-    @property
-    def _published(self) -> tuple[str, str | None] | None:
-        """Where the published encoder lies that this cell starts from, and its revision; None where it starts from another cell's."""
-        upstream, entry = self.study.upstream(self.cell), self.study.backbones[self.cell.backbone]
-        if not entry.load or (upstream and upstream.phase != "backbone"):
-            return None
-        return entry.load.format(seed=upstream.seed if upstream else self.cell.seed), entry.revision
-
     def read_tokenizer(self) -> None:
-        """Read the tokenizer of the encoder that this cell starts from, where it is at hand, for all processes that are forked from this."""
-        own, upstream = self.study.backbones[self.cell.backbone].tokenizer, self.study.upstream(self.cell)
-        place = (own, None) if own and self._published else self._published
-        found = encoder.tokenizer_at_hand(*place) if place else upstream and encoder.tokenizer_at_hand(str(upstream.folder / "encoder"))
-        if found:
+        """Read the tokenizer of this cell's backbone, where it is at hand, for all processes that are forked from this."""
+        entry = self.study.backbones[self.cell.backbone]
+        own = entry.load.format(seed=self._first.seed) if entry.load else str(self._first.folder / "encoder")
+        place = (entry.tokenizer, None) if entry.tokenizer else (own, entry.revision)
+        if found := encoder.tokenizer_at_hand(*place):
             features.of_tokenizer(found)
 
+    @property
+    def _first(self) -> Cell:
+        """The cell of the backbone that this one's encoder goes back to."""
+        return Cell(self.cell.study, "backbone", self.cell.backbone, seed=(self.study.upstream(self.cell) or self.cell).seed)
+
     def _upstream_encoder(self) -> encoder.Encoder:
+        """The encoder of the cell before this one."""
         upstream = self.study.upstream(self.cell)
-        if self._published:
-            return backbones.published(self.study, self.cell.backbone, upstream.seed if upstream else self.cell.seed)
-        folder = upstream.folder / "encoder"
-        if not folder.exists():
-            raise Problem(f"{upstream.name}: has not been run yet; run make study PROFILE={self.study.name} first")
-        return encoder.load(str(folder))
+        if upstream is None or upstream.phase == "backbone":
+            return self._backbone()
+        if not (upstream.folder / "encoder").exists():
+            raise _not_run(upstream)
+        return vocabulary.load(upstream.folder / "encoder", self._backbone)
+
+    def _backbone(self) -> encoder.Encoder:
+        """The backbone's encoder, published or made by its cell, of which nothing is changed yet."""
+        if self.study.backbones[self.cell.backbone].load:
+            made = backbones.published(self.study, self.cell.backbone, self._first.seed)
+        elif (self._first.folder / "encoder").exists():
+            made = encoder.load(str(self._first.folder / "encoder"))
+        else:
+            raise _not_run(self._first)
+        made.changed = torch.empty(0, dtype=torch.long)
+        return made
 
     def _at_random(self) -> encoder.Encoder:
         random, self.tokenizer = backbones.at_random(self.study, self.cell.backbone)
@@ -103,13 +111,17 @@ class Run:
         """Keep the encoder for the cells downstream; a published one they load themselves."""
         published = self.cell.phase == "backbone" and self.study.backbones[self.cell.backbone].load
         if self.folder is not None and not published:
-            encoder.save(trained, self.folder / "encoder")
+            vocabulary.save(trained, self.folder / "encoder")
 
     def save_model(self, trained: encoder.Encoder, head) -> None:
         """Keep the encoder and head of a target whose model another target of the study uses."""
         if self.folder is not None and self.study.is_served(self.cell.target):
-            encoder.save(trained, self.folder / "encoder")
+            vocabulary.save(trained, self.folder / "encoder")
             save_model(head, str(self.folder / "head.safetensors"))
+
+
+def _not_run(cell: Cell) -> Problem:
+    return Problem(f"{cell.name}: has not been run yet; run make study PROFILE={cell.study} first")
 
 
 def start(profile: str, phase: str, backbone="", recipe="", target="", seed=0, folder="") -> Run:

@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 import yaml
 from safetensors import SafetensorError
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
     AltCLIPTextModel,
     AutoConfig,
@@ -29,8 +28,6 @@ from xtools.batching import moved
 from xtools.problems import Problem
 
 logging.disable_progress_bar()
-SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]  # XLM-R's special tokens; <pad> has id 1, as there
-
 NARROW = 96  # hidden size below which bf16 does not pay on a CPU
 TOWERS = {"altclip_text_model": AltCLIPTextModel, "siglip_text_model": SiglipTextModel, "siglip2_text_model": Siglip2TextModel}
 FROM_PADDING = ("xlm-roberta", "roberta", "camembert", "altclip_text_model")  # architectures that count positions from pad id + 1
@@ -49,6 +46,7 @@ class Encoder:
     precision: str = "fp32"
     body: torch.nn.Module | None = None  # what runs in place of `model.base_model`: a compiled or quantized form of it
     packed: bool = False  # whether sequences run as one row without padding
+    changed: torch.Tensor | None = None  # ids whose embeddings training has changed since its cells began; None: not known, maybe all
 
     @property
     def config(self):
@@ -218,30 +216,6 @@ def choose_device(asked: str) -> torch.device:
     return torch.device(asked)
 
 
-def train_tokenizer(texts, vocabulary: int, max_length: int) -> PreTrainedTokenizerFast:
-    """A byte-pair-encoding tokenizer trained on `texts`, with XLM-R's special tokens and its layout of pairs, `<s> a </s></s> b </s>`."""
-    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
-    tokenizer.normalizer = normalizers.NFKC()
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
-    tokenizer.decoder = decoders.Metaspace()
-    trainer = trainers.BpeTrainer(vocab_size=vocabulary, special_tokens=SPECIAL, show_progress=False, limit_alphabet=vocabulary // 2)
-    tokenizer.train_from_iterator(texts, trainer)
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        model_max_length=max_length,
-        bos_token="<s>",
-        cls_token="<s>",
-        eos_token="</s>",
-        sep_token="</s>",
-        pad_token="<pad>",
-        unk_token="<unk>",
-        mask_token="<mask>",
-    )
-
-
 def create(tokenizer, layers: int, hidden: int, heads: int, max_length: int, seed: int) -> Encoder:
     """A new encoder of XLM-R's architecture with random weights; feed-forward layers are 4 x hidden wide, as in all BERT sizes."""
     torch.manual_seed(seed)
@@ -266,15 +240,15 @@ def new_config(vocabulary: int, layers: int, hidden: int, heads: int, max_length
     )
 
 
-def at_random(where: str, texts, revision: str | None = None) -> tuple[Encoder, str]:
+def at_random(where: str, texts, revision: str | None = None, layers: int | None = None) -> tuple[Encoder, str]:
     """A published architecture with random weights, for timing: no weights are downloaded. Returns it and where its tokenizer is from.
 
     Where its own tokenizer is not at hand, one is trained on `texts`, so lengths are then not the encoder's own.
     """
-    config = config_of(where, revision)
+    config = config_of(where, revision, layers)
     reads, origin = tokenizer_at_hand(where, revision), "its own"
     if reads is None:
-        reads, origin = train_tokenizer(texts, 8000, 512), "made here"
+        reads, origin = words.train_tokenizer(texts, 8000, 512), "made here"
         config.update({"pad_token_id": reads.pad_token_id})
     torch.manual_seed(0)
     config._attn_implementation = choose_attention(choose_device("auto"))
@@ -288,24 +262,45 @@ def known_shapes() -> dict[str, dict]:
     return yaml.safe_load((ROOT / "params" / "ledgers" / "encoders.yaml").read_text())
 
 
-def config_of(where: str, revision: str | None = None):
-    """A published encoder's config (of a multimodal one its text tower's), from its folder, the cache, or params/ledgers/encoders.yaml.
+def config_of(where: str, revision: str | None = None, layers: int | None = None):
+    """A published encoder's config (of a multimodal one its text tower's), from its folder, the cache, or params/ledgers/encoders.yaml; with
+    `layers`, that of its lowest ones (`lowest`).
 
-    Raises Problem when it is in none of them.
+    Raises Problem when it is in none of them, or has not so many layers.
     """
     if snapshots.is_local(where) and not (ROOT / where).exists():
         raise Problem(f"{where}: not there; run make backbones PROFILE=<study>")
     if where in known_shapes() and not snapshots.is_local(where):
-        return AutoConfig.for_model(**known_shapes()[where])
+        return lowest(AutoConfig.for_model(**known_shapes()[where]), layers, where)
     name, options = snapshots.place(where, revision)
     try:
         config = AutoConfig.from_pretrained(name, **options)
-        return getattr(config, "text_config", config)
+        return lowest(getattr(config, "text_config", config), layers, where)
     except (OSError, ValueError) as error:
         told = (
             "is not here; make fetch PROFILE=<study> fetches it" if options else f"cannot be loaded ({str(error).strip().splitlines()[0]})"
         )
         raise Problem(f"backbone {where}: its config {told}") from error
+
+
+def lowest(config, layers: int | None, where: str):
+    """The config of an encoder's lowest layers (None: all), in place: sizes of one family that differ in nothing else, the top-layer
+    dropping of Sajjad et al. 2020 (section 3.1).
+
+    Raises Problem where it has fewer, or where the architecture's depth is no one number.
+    """
+    if layers is None:
+        return config
+    try:
+        depth = config.num_hidden_layers
+        config.num_hidden_layers = layers
+    except (AttributeError, NotImplementedError) as error:
+        raise Problem(f"backbone {where}: layers: it is not known how to cut {config.model_type}; take them out of its entry") from error
+    if layers > depth:
+        raise Problem(f"backbone {where}: layers: {layers}, and it has {depth}")
+    if getattr(config, "layer_types", None):
+        config.layer_types = config.layer_types[:layers]
+    return config
 
 
 def tokenizer_at_hand(where: str, revision: str | None = None):
@@ -332,16 +327,18 @@ def check_length(encoder: Encoder, max_length: int, task: str) -> None:
         )
 
 
-def _load_model(where: str, revision: str | None):
-    """A masked language model; the encoder proper where the checkpoint lacks any of the head's weights; of a multimodal one the text tower.
+def _load_model(where: str, revision: str | None, layers: int | None):
+    """A masked language model; the encoder proper where the checkpoint lacks any of the head's weights; of a multimodal one the text tower;
+    of any the lowest `layers`.
 
     Raises Problem when weights of the encoder itself are not there: they would be random.
     """
     name, options = snapshots.place(where, revision)
     config = AutoConfig.from_pretrained(name, **options)
+    lowest(getattr(config, "text_config", config), layers, where)
     whole = hasattr(config, "text_config")  # loaded whole: a tower's own class finds none of its weights in it
     kind = TOWERS.get(config.model_type, AutoModel if whole else AutoModelForMaskedLM)
-    model, missing = _weights(kind, name, options)
+    model, missing = _weights(kind, name, options | {"config": config})
     proper = model.text_model if whole else model.base_model
     own = set(map(id, proper.parameters()))
     if lacking := [name for name, weight in model.named_parameters() if name in missing and id(weight) in own]:
@@ -362,17 +359,17 @@ def _weights(kind, name: str, options: dict) -> tuple[torch.nn.Module, set[str]]
     return model, set(found["missing_keys"])
 
 
-def load(where: str, revision: str | None = None, tokenizer: str | None = None) -> Encoder:
+def load(where: str, revision: str | None = None, tokenizer: str | None = None, layers: int | None = None) -> Encoder:
     """An encoder from a local folder or the Hub's cache: safetensors only, fp32 weights, no remote code.
 
-    `tokenizer` names another place for the tokenizer.
+    `tokenizer` names another place for the tokenizer; of the encoder's layers the lowest `layers` are kept.
 
     Raises Problem when it cannot be had.
     """
     try:
         name, options = snapshots.place(tokenizer) if tokenizer else snapshots.place(where, revision)
         reads = words.read(name, **options)
-        model = _load_model(where, revision)
+        model = _load_model(where, revision, layers)
     except (OSError, ValueError, SafetensorError) as error:
         first = str(error).strip().splitlines()[0]
         raise Problem(f"backbone {where}: cannot be loaded ({first}); is the name right, is it downloaded whole? (make fetch)") from error

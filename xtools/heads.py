@@ -1,4 +1,4 @@
-"""Which encoders are published without a language-model head: known from their config and the names of their weights, loading none."""
+"""What published encoders have not, a language-model head or enough layers: known from config and names of weights, loading none."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,11 @@ RENAMED = {"gamma": "weight", "beta": "bias"}  # of norms, in older checkpoints
 
 
 def check(study: Study) -> None:
-    """Raises Problem for a `+mlm` recipe on an encoder that is known here to have no language-model head; before anything runs."""
+    """Before anything runs, raises Problem for a `+mlm` recipe on an encoder that is known here to have no language-model head, and for more
+    `layers` than one is known to have."""
+    for entry in study.backbones.values():
+        if entry.lowest:
+            _has_layers(entry.load.format(seed=study.seeds[0]), entry.revision, entry.lowest)
     recipes = [recipe for recipe in study.recipes if Recipe.parse(recipe).mlm]
     loaded = {name: entry for name, entry in study.backbones.items() if entry.load and recipes}
     without = [f"{name} ({e.load})" for name, e in loaded.items() if is_lacking(e.load.format(seed=study.seeds[0]), e.revision)]
@@ -26,6 +30,14 @@ def check(study: Study) -> None:
             f"recipes: {', '.join(recipes)}: no language-model head to go on with in {', '.join(without)}; "
             "take these recipes or these encoders out of the study"
         )
+
+
+def _has_layers(where: str, revision: str | None, layers: int) -> None:
+    try:
+        config = encoder.config_of(where, revision)
+    except Problem:
+        return  # told by what needs it
+    encoder.lowest(config, layers, where)
 
 
 def is_lacking(where: str, revision: str | None = None) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from xtools import finetuning, scoring
+from xtools import finetuning, scoring, vocabulary
 from xtools.encoder import Encoder
 from xtools.problems import Problem
 from xtools.results import Attempt
@@ -49,21 +49,23 @@ def tune(
     """
     rows = finetuning.looked_at(study, data, settings)
     looked = finetuning.looks(encoder, study, data, rows, widths) if rows else None
-    restore = _restoring(encoder.model, *(heads or {}).values()) if settings.restarts else None
     attempts: list[Attempt] = []
-    for number in range(settings.restarts + 1):
-        if number and restore:
-            restore()
-        own = seed + NEXT * number
-        path = checkpoint.with_stem(f"{checkpoint.stem}-{number}") if checkpoint and number else checkpoint
-        try:
-            tuned, curve = finetuning.fine_tune(encoder, data, settings, own, path, heads, beside, looked)
-        except NotFinite as error:
-            attempts.append(Attempt(tasks=[*data], seed=own, steps=error.step, dev={}, ended="not finite"))
-            continue
-        attempts.append(_attempt(data, rows, curve, own))
-        if attempts[-1].ended == "kept":
-            break
+    with vocabulary.training(encoder, vocabulary.changeable(encoder, data, settings, beside) if study.vocabulary == "seen" else None):
+        trained = encoder.model if beside else encoder.model.base_model
+        restore = _restoring(trained, *(heads or {}).values()) if settings.restarts else None
+        for number in range(settings.restarts + 1):
+            if number and restore:
+                restore()
+            own = seed + NEXT * number
+            path = checkpoint.with_stem(f"{checkpoint.stem}-{number}") if checkpoint and number else checkpoint
+            try:
+                tuned, curve = finetuning.fine_tune(encoder, data, settings, own, path, heads, beside, looked)
+            except NotFinite as error:
+                attempts.append(Attempt(tasks=[*data], seed=own, steps=error.step, dev={}, ended="not finite"))
+                continue
+            attempts.append(_attempt(data, rows, curve, own))
+            if attempts[-1].ended == "kept":
+                break
     if attempts[-1].ended == "not finite":
         raise Problem(_told(attempts))
     return Tuned(tuned, curve, attempts)

@@ -182,7 +182,8 @@ class Pretraining(Training):
 class Backbone(Strict):
     """Where an encoder comes from: a published folder or Hub id (`load`; `{seed}` is filled in), or a new one of a given shape.
 
-    With both, the shape is what `make backbones` makes and publishes in the folder. With `pictures` a new one also learns from captioned
+    With both, the shape is what `make backbones` makes and publishes in the folder. With `load` and `layers` alone it is the published
+    one's lowest `layers`: another size of it, which differs in nothing else. With `pictures` a new one also learns from captioned
     pictures, which the microworld alone has.
     """
 
@@ -198,13 +199,18 @@ class Backbone(Strict):
     @model_validator(mode="after")
     def one_origin(self):
         shape = (self.layers, self.hidden, self.heads)
-        if None in shape and (self.load is None or shape != (None,) * 3):
-            raise ValueError("give load, or layers, hidden and heads, or all of them")
+        if None in shape and (self.load is None or shape[1:] != (None, None)):
+            raise ValueError("give load, with layers where its lowest are to be kept; or layers, hidden and heads; or all of them")
         if self.hidden and self.hidden % self.heads:
             raise ValueError("hidden must be a multiple of heads")
         if self.pictures and not self.hidden:
             raise ValueError("pictures: only an encoder that is made here learns from them; give layers, hidden and heads")
         return self
+
+    @property
+    def lowest(self) -> int | None:
+        """How many of a published encoder's layers are kept; None: all."""
+        return self.layers if self.load and not self.hidden else None
 
 
 class Evaluation(Strict):

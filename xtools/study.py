@@ -52,6 +52,7 @@ class Study(Strict):
     device: str = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     batches: Literal["auto", "padded", "packed", "compiled"] = "auto"
+    vocabulary: Literal["seen", "whole"] = "seen"  # of the word embeddings, what training holds and cells keep: to the bit the same results
     gradient_checkpointing: bool = False  # while it trains, an encoder keeps its layers' inputs alone: less memory, a third more time
 
     @model_validator(mode="after")

@@ -1,13 +1,15 @@
-"""Tokenizers, each read once by a process and those that it forks: one of XLM-R's vocabulary takes seconds to read and to hash."""
+"""Tokenizers: read once by a process and those that it forks, as one of XLM-R's vocabulary takes seconds to read and to hash; or made."""
 
 from pathlib import Path
 
-from transformers import AutoTokenizer
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from xtools import versions
 
 FILES = ("*.json", "*.model", "*.txt")  # of an encoder's folder, those that its tokenizer may come from
 APART = ("card.json",)
+SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]  # XLM-R's special tokens; <pad> has id 1, as there
 _read: dict[tuple, object] = {}
 
 
@@ -27,3 +29,27 @@ def _identity(where: str, options: dict) -> tuple:
     if Path(where).is_dir():
         return (versions.folder_digest(Path(where), FILES, APART),)
     return where, options.get("revision")
+
+
+def train_tokenizer(texts, vocabulary: int, max_length: int) -> PreTrainedTokenizerFast:
+    """A byte-pair-encoding tokenizer trained on `texts`, with XLM-R's special tokens and its layout of pairs, `<s> a </s></s> b </s>`."""
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
+    tokenizer.normalizer = normalizers.NFKC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    trainer = trainers.BpeTrainer(vocab_size=vocabulary, special_tokens=SPECIAL, show_progress=False, limit_alphabet=vocabulary // 2)
+    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        model_max_length=max_length,
+        bos_token="<s>",
+        cls_token="<s>",
+        eos_token="</s>",
+        sep_token="</s>",
+        pad_token="<pad>",
+        unk_token="<unk>",
+        mask_token="<mask>",
+    )

@@ -11,7 +11,7 @@ import yaml
 from pydantic import Field, TypeAdapter
 
 from xtools import ROOT, benchmark, records, tasks
-from xtools.report import blocks, choosing, costs, stats, tables
+from xtools.report import blocks, centring, choosing, costs, stats, tables
 from xtools.report.blocks import Interval
 from xtools.settings import Strict
 from xtools.study import Study
@@ -31,7 +31,18 @@ class Claim(Strict):
     published: str
     confidence: Literal["V", "V2", "A", "R"]
     test: Literal[
-        "gain", "best", "largest_gain", "no_gain", "no_better", "no_cost", "best_per_target", "rows", "design", "format", "stated"
+        "gain",
+        "best",
+        "largest_gain",
+        "no_gain",
+        "no_better",
+        "no_cost",
+        "best_per_target",
+        "centred",
+        "rows",
+        "design",
+        "format",
+        "stated",
     ]
     recipe: str = ""
     rival: str = ""
@@ -64,13 +75,15 @@ def decide(found: Interval) -> str:
 @dataclass(frozen=True)
 class Evidence:
     """What a study has measured of one backbone, for a claim's test: gains over `none` in points [seeds, recipes], with zeros for `none`
-    (`blocks.wide`), averaged over targets and of each target; the source's development scores (`choosing.development`); and what a recipe costs in
-    inference, as seconds of scoring after it over those after `none`, each end a one-sided bound."""
+    (`blocks.wide`), averaged over targets and of each target; the source's development scores (`choosing.development`); what a recipe costs in
+    inference, as seconds of scoring after it over those after `none`, each end a one-sided bound; and gains as `average` has them, over
+    the searched targets alone and of centred vectors (None: no such scores)."""
 
     average: pd.DataFrame
     per_target: dict[str, pd.DataFrame]
     dev: pd.DataFrame
     cost: Interval = blocks.NOTHING
+    centred: pd.DataFrame | None = None
 
 
 def _fit(claim: Claim, seen: Evidence, control: str = "none") -> blocks.Fit | None:
@@ -161,6 +174,13 @@ def best_per_target(claim: Claim, seen: Evidence) -> Interval:
     return _over_seeds(values, how, level=0.97)
 
 
+def centred(claim: Claim, seen: Evidence) -> Interval:
+    """The recipe's gain on searched targets is above zero when each language's mean vector is subtracted from both sides (`centring`): its
+    interval is simultaneous with all recipes'."""
+    found = None if seen.centred is None else blocks.fit(seen.centred)
+    return found.interval(claim.recipe) if found else blocks.NOTHING
+
+
 def _over_seeds(values, how: str = "", level: float = stats.LEVEL) -> Interval:
     """The t-interval of one figure a seed."""
     return Interval(*stats.interval(values, level), len(values), f"{len(values)} seeds, t{how}")
@@ -174,6 +194,7 @@ TESTS = {
     "no_better": no_better,
     "no_cost": no_cost,
     "best_per_target": best_per_target,
+    "centred": centred,
 }
 
 
@@ -245,13 +266,14 @@ def evidence(table: pd.DataFrame, study: Study) -> dict[str, Evidence]:
     """What the tests see of each backbone."""
     averages = choosing.gains(table, study.targets)
     per_target = stats.gains(stats.task_scores(table), ["backbone", "target"])
-    cost = costs.recipe_cost(study, stats.ONE_SIDED)
+    cost, both = costs.recipe_cost(study, stats.ONE_SIDED), centring.Both.of(study)
     return {
         backbone: Evidence(
             blocks.wide(averages[averages.backbone == backbone]),
             {target: blocks.wide(own) for target, own in per_target[per_target.backbone == backbone].groupby("target", sort=False)},
             choosing.development(table, backbone),
             cost.get(backbone, blocks.NOTHING),
+            blocks.wide(both.gains("centred", backbone)) if both.targets else None,
         )
         for backbone in study.backbones
     }
@@ -268,7 +290,7 @@ def behind(claim: Claim, study: Study, backbone: str | None) -> list[str]:
     if claim.test in COUNTED:
         wanted = [c for c in study.cells() if c.phase == "intermediate" and c.recipe in claim.figure]
     else:
-        recipes = {claim.recipe, claim.rival or "none", "none"} if claim.test in ("gain", "no_better") else set(study.recipes)
+        recipes = {claim.recipe, claim.rival or "none", "none"} if claim.test in ("gain", "no_better", "centred") else set(study.recipes)
         wanted = [c for c in study.cells() if c.phase == "target" and c.backbone == backbone and c.recipe in recipes]
         wanted = [c for c in wanted if not claim.target or c.target == claim.target]
     return [cell.name for cell in wanted if cell.record.exists()]

@@ -35,6 +35,7 @@ GPUS = {"t4": 65e12, "v100": 125e12, "a100": 312e12, "l4": 121e12, "l40s": 362e1
 GPUS_FP32 = {"t4": 8.1e12, "v100": 15.7e12, "a100": 19.5e12, "l4": 30.3e12, "l40s": 91.6e12, "h100": 67e12, "h200": 67e12, "b200": 75e12}
 SEARCHING = 0.7  # share of the fp32 product's rate that a search of large sets is assumed to reach, selection and all
 PROCESS = 1e9  # bytes of a process that has torch loaded and encodes
+SEEN = 25_000  # word pieces of a multilingual vocabulary that an English training set has
 A_ROW = 1_000  # bytes of a sentence: its text, its ids, its neighbours
 
 
@@ -119,7 +120,7 @@ def config_of(entry: Backbone, study: Study):
     Raises Problem when it can be had neither from a folder nor the cache, the Hub or params/ledgers/encoders.yaml.
     """
     if entry.load:
-        return encoder.config_of(entry.load.format(seed=study.seeds[0]), entry.revision)
+        return encoder.config_of(entry.load.format(seed=study.seeds[0]), entry.revision, entry.lowest)
     settings = study.pretraining
     return encoder.new_config(settings.vocabulary, entry.layers, entry.hidden, entry.heads, settings.max_length)
 
@@ -321,8 +322,8 @@ def downloads(study: Study) -> list[str]:
 
 
 def _about(study: Study, entry: Backbone | None) -> str:
-    """The size of an encoder's weights, in words; nothing for a mere tokenizer."""
-    return f", about {size(4 * parameters(config_of(entry, study)))}" if entry else ""
+    """The size of an encoder's weights, all its layers', in words; nothing for a mere tokenizer."""
+    return f", about {size(4 * parameters(config_of(entry.model_copy(update={'layers': None}), study)))}" if entry else ""
 
 
 def changed(study: Study, cells: list[Cell]) -> list[str]:
@@ -345,19 +346,21 @@ def _grouped(repos: Iterable[str]) -> list[str]:
     return sorted({many.get(repo.split("/")[0], repo) for repo in repos})
 
 
-def parameters(config) -> int:
-    """Weights of an encoder: word embeddings and layers (norms, biases and positions left out, under 1% of the whole)."""
+def parameters(config, words: int | None = None) -> int:
+    """Weights of an encoder: embeddings of `words` at most (None: of all) and layers (norms, biases and positions left out, under 1%)."""
     f = getattr(config, "intermediate_size", None) or config.hidden_dim
     gated = 3 if config.model_type == "modernbert" else 2
     width = getattr(config, "input_embedding_size", config.hidden_size)
-    return config.vocab_size * width + config.num_hidden_layers * (4 * config.hidden_size**2 + gated * config.hidden_size * f)
+    words = min(config.vocab_size, words or config.vocab_size)
+    return words * width + config.num_hidden_layers * (4 * config.hidden_size**2 + gated * config.hidden_size * f)
 
 
 def disk(study: Study) -> float:
-    """Bytes of the encoders that cells keep for those downstream."""
+    """Bytes of the encoders that cells keep for those downstream, of their word embeddings the rows that change (xtools/vocabulary.py)."""
     kept = 0.0
     for cell in study.cells():
         new = cell.phase == "backbone" and not study.backbones[cell.backbone].load
         if new or cell.phase == "intermediate" or (cell.phase == "target" and study.is_served(cell.target)):
-            kept += 4 * parameters(config_of(study.backbones[cell.backbone], study))
+            whole = new or study.vocabulary == "whole" or Recipe.parse(cell.recipe).mlm
+            kept += 4 * parameters(config_of(study.backbones[cell.backbone], study), None if whole else SEEN)
     return kept

@@ -200,7 +200,8 @@ def _origin(study: Study, cell: Cell, known: dict[Cell, str]) -> str:
     if (upstream is None or upstream.phase == "backbone") and entry.load:
         where = entry.load.format(seed=upstream.seed if upstream else cell.seed)
         tokenizer = _published(entry.tokenizer, None) if entry.tokenizer else ""
-        return f"{_published(where, entry.revision, with_card=cell.phase == 'backbone')} {tokenizer}"
+        kept = f" {entry.lowest} layers" if entry.lowest else ""
+        return f"{_published(where, entry.revision, with_card=cell.phase == 'backbone')} {tokenizer}{kept}"
     return fingerprint(study, upstream, known) if upstream else ""
 
 
@@ -217,4 +218,4 @@ def _shape(study: Study, entry: Backbone) -> str:
     words = encoder.tokenizer_at_hand(where, entry.revision)
     first = [(study.targets[0], "test", language) for language in study.languages_of(study.targets[0])]
     tokenizer = features.of_tokenizer(words) if words is not None else versions.digest(*revisions.of(study.data, first), first)
-    return f"{encoder.config_of(where, entry.revision).to_json_string(use_diff=True)} {tokenizer}"
+    return f"{encoder.config_of(where, entry.revision, entry.lowest).to_json_string(use_diff=True)} {tokenizer}"

@@ -115,9 +115,10 @@ def _queries(source: Source, task: Task, language: str, n: int | None) -> list[d
 
 
 def _candidates(source: Source, task: Task, language: str, n: int | None) -> list[dict]:
-    """A language's share of a pool; one question's candidates in different languages have one id, so the language goes before it."""
+    """A language's share of a pool, each with its language; one question's candidates in different languages have one id, so the language
+    goes before it."""
     candidates = read(source, task, "candidates", language, n)
-    return [row | {"id": f"{language}:{row['id']}"} if "answers" in row else row for row in candidates]
+    return [row | {"language": language} | ({"id": f"{language}:{row['id']}"} if "answers" in row else {}) for row in candidates]
 
 
 def _answered(queries: dict[str, list[dict]], pool: list[dict]) -> dict[str, list[dict]]:

@@ -1,0 +1,48 @@
+"""A gain in retrieval that is only an offset between languages is told from one that is not."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_claims import ONE, planted
+
+from xtools import records
+from xtools.report import centring, claims
+
+
+@pytest.fixture
+def both_ways(monkeypatch):
+    """A function that lets a study's records hold scores of Tatoeba with some gains of MNLI, as it is and centred; returns its table."""
+
+    def plant(plain: float, centred: float) -> pd.DataFrame:
+        table = planted(np.random.default_rng(0), {("mnli", "tatoeba"): plain}, noise=0.5).assign(metric="accuracy")
+        control = planted(np.random.default_rng(1), {("mnli", "tatoeba"): centred}, noise=0.5).assign(metric="accuracy centred")
+        held = pd.concat([table, control[control.target == "tatoeba"]], ignore_index=True)
+        monkeypatch.setattr(records, "table", lambda study, every: held)
+        return table
+
+    return plant
+
+
+@pytest.mark.parametrize(("plain", "centred", "verdict"), [(10, 10, "supported"), (10, -10, "contradicted"), (10, 0, "undecided")])
+def test_the_gain_that_is_judged_is_that_of_centred_vectors(both_ways, plain, centred, verdict):
+    table = both_ways(plain, centred)
+    ledger = claims.ledger(table, ONE, [claim for claim in claims.load() if claim.id == "retrieval-gain-is-no-offset"])
+    assert ledger.verdict.iloc[0].split(" ")[0] == verdict
+    assert ledger["mean"].iloc[0] == pytest.approx(centred, abs=2)
+
+
+def test_the_table_has_scores_and_gains_both_ways(both_ways):
+    both_ways(10, 3)
+    shown = centring.frame(ONE, "large").set_index("recipe")
+    assert [*shown] == ["tatoeba, as it is", "tatoeba, centred", "gain, as it is", "gain, centred"]
+    assert shown.loc["none", "gain, centred"] == "–" and "[" in shown.loc["none", "tatoeba, centred"]
+    gains = [float(shown.loc["mnli", f"gain, {kind}"].split("\u00a0")[0]) for kind in centring.KINDS]
+    assert gains == pytest.approx([10, 3], abs=1)
+
+
+def test_without_such_scores_there_is_no_table_and_no_verdict(monkeypatch):
+    table = planted(np.random.default_rng(0), {})
+    monkeypatch.setattr(records, "table", lambda study, every: table)
+    assert centring.frame(ONE, "large").empty
+    ledger = claims.ledger(table, ONE, [claim for claim in claims.load() if claim.test == "centred"])
+    assert ledger.verdict.iloc[0] == "undecided"
