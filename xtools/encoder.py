@@ -291,7 +291,7 @@ def lowest(config, layers: int | None, where: str):
     """
     if layers is None:
         return config
-    try:
+    try:  # Perceiver's config has no such number, and Funnel's lets none be set (its depth is `block_sizes`)
         depth = config.num_hidden_layers
         config.num_hidden_layers = layers
     except (AttributeError, NotImplementedError) as error:

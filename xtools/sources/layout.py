@@ -1,7 +1,6 @@
 """Which files of a Hub data set hold a split: as the header of its README says, in the way of the datasets library."""
 
 import re
-from functools import lru_cache
 from pathlib import Path
 
 import yaml
@@ -10,6 +9,7 @@ from fsspec.utils import glob_translate
 
 from xtools import snapshots
 from xtools.problems import Problem, nearest
+from xtools.sources import revisions
 from xtools.tasks import Hub
 
 README = "README.md"
@@ -28,7 +28,7 @@ def files(part: Hub, language: str) -> dict[str, list[str]] | None:
     if part.reader == "archive":
         found = {"": [name for name in names if name == config]}
         return found if found[""] else _absent(part, language, f"has no file {config}")
-    described = _described(readme, readme.stat().st_mtime_ns) if readme.exists() else {}
+    described = _described(readme) if readme.exists() else {}
     if not described:
         return {"": [name for name in names if not name.startswith(".") and not name.endswith(".py")]}
     if config not in described:
@@ -45,11 +45,10 @@ def _absent(part: Hub, language: str, why: str):
     raise Problem(f"{part.repo} at {at} {why}; take {language} or the task that reads it out of the study")
 
 
-@lru_cache
-def _described(readme: Path, changed: int) -> dict[str, object]:
+def _described(readme: Path) -> dict[str, object]:
     """The data files of each configuration; none where the README does not name those of every one."""
     try:
-        header = yaml.safe_load(readme.read_text().partition("---\n")[2].partition("\n---")[0])
+        header = revisions.header(readme, readme.stat().st_mtime_ns)
         return {entry["config_name"]: entry["data_files"] for entry in header["configs"]}
     except (yaml.YAMLError, KeyError, TypeError):
         return {}

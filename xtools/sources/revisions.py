@@ -59,16 +59,16 @@ def _described(readme: Path, config: str) -> str:
     if not readme.exists():
         return ""
     try:
-        header = _header(readme, readme.stat().st_mtime_ns)
-        told = header.get("dataset_info", [])
+        said = header(readme, readme.stat().st_mtime_ns)
+        told = said.get("dataset_info", [])
         features = told if isinstance(told, list) else [told]
-        return str([entry for entry in (*header["configs"], *features) if entry.get("config_name", config) == config])
+        return str([entry for entry in (*said["configs"], *features) if entry.get("config_name", config) == config])
     except (yaml.YAMLError, KeyError, TypeError):
         return versions.file_digest(readme)
 
 
 @lru_cache
-def _header(readme: Path, changed: int) -> dict:
+def header(readme: Path, changed: int) -> dict:
     """A README's header, read once for the hundreds of splits that it describes."""
     return yaml.safe_load(readme.read_text().partition("---\n")[2].partition("\n---")[0])
 
