@@ -9,7 +9,7 @@ from fsspec.utils import glob_translate
 
 from xtools import snapshots
 from xtools.problems import Problem, nearest
-from xtools.sources import revisions
+from xtools.sources.source import header
 from xtools.tasks import Hub
 
 README = "README.md"
@@ -48,8 +48,7 @@ def _absent(part: Hub, language: str, why: str):
 def _described(readme: Path) -> dict[str, object]:
     """The data files of each configuration; none where the README does not name those of every one."""
     try:
-        header = revisions.header(readme, readme.stat().st_mtime_ns)
-        return {entry["config_name"]: entry["data_files"] for entry in header["configs"]}
+        return {entry["config_name"]: entry["data_files"] for entry in header(readme, readme.stat().st_mtime_ns)["configs"]}
     except (yaml.YAMLError, KeyError, TypeError):
         return {}
 

@@ -2,13 +2,13 @@
 
 import os
 from collections.abc import Iterable
-from functools import lru_cache
 from pathlib import Path
 
 import yaml
 
 from xtools import snapshots, versions
 from xtools.snapshots import UNFETCHED
+from xtools.sources.source import header
 from xtools.tasks import Hub, Task, get
 
 CCG = ("*.tsv", "tags_to_id.json", "**/wsj_*.auto")
@@ -65,12 +65,6 @@ def _described(readme: Path, config: str) -> str:
         return str([entry for entry in (*said["configs"], *features) if entry.get("config_name", config) == config])
     except (yaml.YAMLError, KeyError, TypeError):
         return versions.file_digest(readme)
-
-
-@lru_cache
-def header(readme: Path, changed: int) -> dict:
-    """A README's header, read once for the hundreds of splits that it describes."""
-    return yaml.safe_load(readme.read_text().partition("---\n")[2].partition("\n---")[0])
 
 
 def of_translations(source, task: str) -> str:

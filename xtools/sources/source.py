@@ -1,7 +1,11 @@
-"""Which data a study reads, and the text in its rows."""
+"""Which data a study reads, what its README says of its files, and the text in its rows."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import yaml
 
 
 @dataclass(frozen=True)
@@ -35,3 +39,9 @@ def each(there) -> Iterator[dict]:
     """The rows of a datasets.Dataset, decoded many at a time: one by one that takes a tenth as long as encoding them."""
     for some in there.iter(1_000):
         yield from (dict(zip(some, values, strict=True)) for values in zip(*some.values(), strict=True))
+
+
+@lru_cache
+def header(readme: Path, changed: int) -> dict:
+    """A README's header, read once for the hundreds of splits that it describes."""
+    return yaml.safe_load(readme.read_text().partition("---\n")[2].partition("\n---")[0])
