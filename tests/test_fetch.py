@@ -36,6 +36,7 @@ target: {examples: 4, epochs: 1, batch_size: 4, max_length: 32, learning_rate: 1
 timing: {examples: 4, repetitions: 1}
 """
 LAREQA = "google-research-datasets/lareqa"
+SPLITS = ("train", "validation", "test")  # each with rows of its own: files of the same content are fetched once
 
 
 def nli(n: int, word: str = "a") -> list[dict]:
@@ -77,7 +78,7 @@ def place(tmp_path, monkeypatch, checkpoint):
     local = LocalHub()
     local.data("nyu-mll/glue", "mnli", {"train": nli(9), "validation_matched": nli(6)}, NLI)
     for language in ("en", "de"):
-        local.data("facebook/xnli", language, {split: nli(6, language) for split in ("train", "validation", "test")}, NLI)
+        local.data("facebook/xnli", language, {split: nli(6, f"{language} {split}") for split in SPLITS}, NLI)
     local.files("models", "ours/tiny", **checkpoint)
     connect(monkeypatch, local.endpoint, tmp_path / "home")
     monkeypatch.setattr(download, "PATIENCE", 4)
@@ -132,7 +133,7 @@ def test_what_was_fetched_is_read_without_network_and_nothing_is_due(place, offl
     assert status == 0 and lines[-1].startswith("try: all there"), lines
     assert any(line.startswith(f"data facebook/xnli at {place.commit('datasets', 'facebook/xnli')[:7]}: ") for line in lines)
     offline()
-    assert [r["text_a"] for r in sources.rows(loaded().data, tasks.get("xnli"), "test", "de", 2)] == ["de 0", "de 1"]
+    assert [r["text_a"] for r in sources.rows(loaded().data, tasks.get("xnli"), "test", "de", 2)] == ["de test 0", "de test 1"]
     assert encoder.load("ours/tiny").predicts_words and encoder.config_of("ours/tiny").hidden_size == 64
     assert lacking.due(loaded()) == ([], [], []) and estimate.downloads(loaded()) == ["download: nothing"]
     assert lacking.of(loaded(), loaded().cells()) == []
@@ -281,7 +282,7 @@ def test_a_server_in_trouble_is_neither_a_wrong_name_nor_a_gate(place, capsys, m
     lines = run(capsys)[1]
     assert [line for line in lines if "de/test" in line] == [
         "data facebook/xnli: de/test-00000-of-00001.parquet: the server has trouble (503): run again later"
-    ]
+    ], lines
     place.broken = {"facebook/xnli": 503, "nyu-mll/glue": 503, "ours/tiny": 503}
     assert "answers nothing but errors (503)" in run(capsys)[1][-1], "no point in asking for anything else"
 
