@@ -285,7 +285,7 @@ def config_of(where: str, revision: str | None = None, layers: int | None = None
 
 def lowest(config, layers: int | None, where: str):
     """The config of an encoder's lowest layers (None: all), in place: sizes of one family that differ in nothing else, the top-layer
-    dropping of Sajjad et al. 2020 (section 3.1).
+    dropping of Sajjad et al. 2020.
 
     Raises Problem where it has fewer, or where the architecture's depth is no one number.
     """

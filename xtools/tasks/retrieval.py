@@ -110,7 +110,7 @@ def retrieve(
 
 def centred(vectors: np.ndarray, languages: list[str]) -> np.ndarray:
     """A copy of vectors [rows, hidden], each less the mean of its language's, which no label tells: what all texts of a language have in
-    common is gone, and with it the gain of a recipe that only moved languages as wholes (Libovický et al. 2020, section 3)."""
+    common is gone, and with it the gain of a recipe that only moved languages as wholes (Libovický et al. 2020)."""
     less, names = vectors.copy(), np.array(languages)
     for name in set(languages):
         less[names == name] -= vectors[names == name].mean(0, dtype=np.float64).astype(vectors.dtype)
