@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from test_claims import ONE, planted
 
-from xtools import records
+from xtools import ROOT, records
 from xtools.report import centring, claims
 
 
@@ -46,3 +46,13 @@ def test_without_such_scores_there_is_no_table_and_no_verdict(monkeypatch):
     assert centring.frame(ONE, "large").empty
     ledger = claims.ledger(table, ONE, [claim for claim in claims.load() if claim.test == "centred"])
     assert ledger.verdict.iloc[0] == "undecided"
+
+
+def test_a_study_without_retrieval_does_not_test_it_and_one_with_it_only_by_its_cells(monkeypatch):
+    [claim] = [claim for claim in claims.load() if claim.test == "centred"]
+    table = planted(np.random.default_rng(0), {})
+    monkeypatch.setattr(records, "table", lambda study, every: table)
+    without = ONE.model_copy(update={"targets": ["xnli", "udpos"]})
+    assert claims.ledger(table, without, [claim]).verdict.iloc[0] == "not tested (retrieval not in this study)"
+    monkeypatch.setattr(type(ONE.cells()[0]), "record", property(lambda cell: ROOT))  # as if each had one
+    assert {name.split("-")[3] for name in claims.behind(claim, ONE, "large")} == {"tatoeba"}

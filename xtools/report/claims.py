@@ -292,7 +292,8 @@ def behind(claim: Claim, study: Study, backbone: str | None) -> list[str]:
     else:
         recipes = {claim.recipe, claim.rival or "none", "none"} if claim.test in ("gain", "no_better", "centred") else set(study.recipes)
         wanted = [c for c in study.cells() if c.phase == "target" and c.backbone == backbone and c.recipe in recipes]
-        wanted = [c for c in wanted if not claim.target or c.target == claim.target]
+        about = {claim.target} if claim.target else benchmark.group(claim.group) if claim.test == "centred" else study.targets
+        wanted = [c for c in wanted if c.target in about]
     return [cell.name for cell in wanted if cell.record.exists()]
 
 
