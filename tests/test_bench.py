@@ -14,6 +14,11 @@ def test_examples_have_the_stated_mean_length_and_fit():
     assert {len(f["ids"][0]) for f in contest.examples(10, 1000, 512, 0)} == {512}
 
 
+def test_examples_have_no_more_word_pieces_than_an_english_training_set():
+    found = {i for f in contest.examples(4000, 250_037, contest.MEAN, 0) for i in f["ids"][0]}
+    assert 0.9 * contest.PIECES < len(found) <= contest.PIECES + 2 and max(found) > 200_000
+
+
 def test_contestants_take_turns_and_the_first_round_does_not_count():
     order = []
     contestants = {name: lambda name=name: order.append(name) or 1.0 for name in "ab"}

@@ -147,8 +147,8 @@ def test_a_cell_that_fails_leaves_the_rest_and_is_listed(project, parquet_root):
     ("words", "environment", "told"),
     [
         (["study", "poket"], {}, "params/poket.yaml: no such study; did you mean pocket?"),
-        (["study", "mirror"], {"XTOOLS_MIRROR": ""}, "params/mirror.yaml: source"),
-        (["study", "mirror"], {"XTOOLS_MIRROR": "/nowhere"}, "no such folder"),
+        (["study", "laptop_folder"], {"XTOOLS_MIRROR": ""}, "params/laptop_folder.yaml: source"),
+        (["study", "laptop_folder"], {"XTOOLS_MIRROR": "/nowhere"}, "no such folder"),
     ],
 )
 def test_a_users_mistake_is_one_line_and_status_2(project, words, environment, told):

@@ -105,7 +105,7 @@ def test_a_cap_takes_nothing_from_a_mining_corpus():
 def test_a_search_costs_one_product_of_its_vectors_and_only_targets_that_are_searched_search():
     loaded, notes = study.load("xtreme"), set()
     cells = {c.target: c for c in loaded.cells() if c.phase == "target" and c.recipe == "none"}
-    hidden = estimate.config_of(loaded.backbones[cells["bucc2018"].backbone], loaded).hidden_size
+    hidden = estimate.config_of(loaded, cells["bucc2018"].backbone).hidden_size
     pairs = [count for count in mining.BUCC_ENGLISH.values() if count]
     languages = loaded.languages_of("bucc2018")
     assert len(languages) - ("en" in languages) == len(pairs)
@@ -134,7 +134,7 @@ def test_a_gpus_fp32_rate_is_two_operations_a_cycle_of_each_of_its_cores():
 
 def test_no_pair_of_bucc_needs_twelve_gibibytes_and_many_vectors_take_half_the_room_twice():
     loaded, task = study.load("xtreme"), tasks.get("bucc2018")
-    configs = [estimate.config_of(entry, loaded) for entry in loaded.backbones.values()]
+    configs = [estimate.config_of(loaded, name) for name in loaded.backbones]
     assert max(estimate._memory(loaded, task, config, set()) for config in configs) < 12 * 2**30
     assert estimate.search_memory(10**6, 0, 1024) - estimate.PROCESS == 4 * 10**6 * 1024
 
@@ -144,7 +144,7 @@ def test_looks_at_development_rows_are_counted():
     smoke, cell = study.load("smoke"), Cell("smoke", "target", "tiny", "none", "xnli", 0)
     looked = smoke.target.model_copy(update={"eval_steps": 2, "eval_rows": 30})
     more = estimate.cell_flops(smoke.model_copy(update={"target": looked}), cell, set()) - estimate.cell_flops(smoke, cell, set())
-    config = estimate.config_of(smoke.backbones["tiny"], smoke)
+    config = estimate.config_of(smoke, "tiny")
     each = estimate._per_example(smoke, tasks.get("xnli"), "dev", smoke.target.max_length, config, set())
     assert more == pytest.approx(60 * each)
 
@@ -176,10 +176,10 @@ def test_a_set_of_which_nothing_is_left_costs_nothing_to_sample(monkeypatch):
 
 
 def test_fewer_layers_cost_less_and_are_downloaded_with_the_rest():
-    loaded = study.load("xtreme")
-    entries = [Backbone(load="FacebookAI/xlm-roberta-base", layers=n) for n in (6, 12, None)]
-    configs = [estimate.config_of(entry, loaded) for entry in entries]
+    entries = {str(n): Backbone(load="FacebookAI/xlm-roberta-base", layers=n) for n in (6, 12, None)}
+    loaded = study.load("xtreme").model_copy(update={"backbones": entries})
+    configs = [estimate.config_of(loaded, name) for name in entries]
     six, twelve, every = (estimate.parameters(config) for config in configs)
     assert twelve == every and timing.flops(configs[1], 128) == 2 * timing.flops(configs[0], 128)
     assert six == every - 6 * 12 * 768**2
-    assert {estimate._about(loaded, entry) for entry in entries} == {", about 1.11 GB"}
+    assert {estimate._about(entry.load, entry) for entry in entries.values()} == {", about 1.11 GB"}

@@ -98,19 +98,34 @@ def test_what_a_study_cannot_be_like_is_one_line(tmp_path, values, told):
     assert told in str(error.value) and "\n" not in str(error.value)
 
 
+def test_an_encoder_beside_the_data_sets_is_taken_from_there(mirrored, tmp_path):
+    loaded = study.load("laptop_folder")
+    assert loaded.place("six", 0) == "intfloat/multilingual-e5-small"
+    beside = tmp_path / "intfloat" / "multilingual-e5-small"
+    beside.mkdir(parents=True)
+    (beside / "config.json").write_text("{}")
+    assert loaded.place("six", 0) == loaded.place("twelve", 1) == str(beside)
+    assert study.load("pocket").place("large", 2) == "backbones/large-s2"
+
+
+def test_a_task_may_be_scored_on_rows_of_its_own_number():
+    rows = study.Evaluation(dev=50, test=100, tasks={"tatoeba": {"test": None}, "xquad": {"test": 60}})
+    assert [(rows.of(name).dev, rows.of(name).test) for name in ("tatoeba", "xquad", "xnli")] == [(50, None), (50, 60), (50, 100)]
+
+
 def test_backbones_are_named_once_from_small_to_large():
     loaded = study.load("pocket")
     assert (loaded.first, loaded.last) == ("small", "large")
     assert study.load("smoke").first == study.load("smoke").last == "tiny"
 
 
-def test_mirror_study_needs_its_variable(monkeypatch):
+def test_a_study_of_a_folder_needs_its_variable(monkeypatch):
     monkeypatch.delenv("XTOOLS_MIRROR", raising=False)
-    with pytest.raises(Problem, match=r"params/mirror.yaml: source: \$XTOOLS_MIRROR is not set"):
-        study.load("mirror")
+    with pytest.raises(Problem, match=r"params/laptop_folder.yaml: source: \$XTOOLS_MIRROR is not set"):
+        study.load("laptop_folder")
     monkeypatch.setenv("XTOOLS_MIRROR", "/nowhere/at/all")
     with pytest.raises(Problem, match="no such folder"):
-        study.load("mirror")
+        study.load("laptop_folder")
 
 
 @pytest.mark.parametrize(

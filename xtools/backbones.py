@@ -24,8 +24,7 @@ def published(study: Study, backbone: str, seed: int) -> Encoder:
 
     Raises Problem when a published microworld backbone was made in another version of the world.
     """
-    entry = study.backbones[backbone]
-    where = entry.load.format(seed=seed)
+    entry, where = study.backbones[backbone], study.place(backbone, seed)
     local = ROOT / where
     if local.exists() and (local / CARD).exists():
         card = json.loads((local / CARD).read_text())
@@ -44,7 +43,7 @@ def at_random(study: Study, backbone: str) -> tuple[Encoder, str]:
     if not entry.load:
         raise Problem(f"backbones.{backbone}: random weights are of a published encoder; give load")
     texts = [text for found in _evaluation_rows(study, 500).values() for row in found for text in sources.texts(row)]
-    return encoder.at_random(entry.load.format(seed=study.seeds[0]), texts, entry.revision, entry.lowest)
+    return encoder.at_random(study.place(backbone, study.seeds[0]), texts, entry.revision, entry.lowest)
 
 
 def make(study: Study, backbone: str, seed: int, checkpoint: Path | None = None) -> tuple[Encoder, dict]:
@@ -84,7 +83,7 @@ def obtain(study: Study, backbone: str, seed: int, checkpoint: Path | None = Non
     entry = study.backbones[backbone]
     if not entry.load:
         return make(study, backbone, seed, checkpoint)
-    card = ROOT / entry.load.format(seed=seed) / CARD
+    card = ROOT / study.place(backbone, seed) / CARD
     return published(study, backbone, seed), json.loads(card.read_text()) if card.exists() else {}
 
 

@@ -54,7 +54,7 @@ class Run:
     def read_tokenizer(self) -> None:
         """Read the tokenizer of this cell's backbone, where it is at hand, for all processes that are forked from this."""
         entry = self.study.backbones[self.cell.backbone]
-        own = entry.load.format(seed=self._first.seed) if entry.load else str(self._first.folder / "encoder")
+        own = self.study.place(self.cell.backbone, self._first.seed) if entry.load else str(self._first.folder / "encoder")
         place = (entry.tokenizer, None) if entry.tokenizer else (own, entry.revision)
         if found := encoder.tokenizer_at_hand(*place):
             features.of_tokenizer(found)

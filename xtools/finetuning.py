@@ -144,7 +144,7 @@ def beside(encoder: Encoder, study: Study, recipe: str, seed: int) -> list:
 
 def development_rows(study: Study, task: Task) -> list[dict]:
     """The source language's development rows of a task."""
-    return sources.rows(study.data, task, "dev", study.source_language, study.evaluation.dev)
+    return sources.rows(study.data, task, "dev", study.source_language, study.evaluation.of(task.name).dev)
 
 
 def development_scores(encoder: Encoder, heads: dict, study: Study, data: dict) -> tuple[dict, dict]:

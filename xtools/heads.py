@@ -19,12 +19,12 @@ RENAMED = {"gamma": "weight", "beta": "bias"}  # of norms, in older checkpoints
 def check(study: Study) -> None:
     """Before anything runs, raises Problem for a `+mlm` recipe on an encoder that is known here to have no language-model head, and for more
     `layers` than one is known to have."""
-    for entry in study.backbones.values():
+    for name, entry in study.backbones.items():
         if entry.lowest:
-            _has_layers(entry.load.format(seed=study.seeds[0]), entry.revision, entry.lowest)
+            _has_layers(study.place(name, study.seeds[0]), entry.revision, entry.lowest)
     recipes = [recipe for recipe in study.recipes if Recipe.parse(recipe).mlm]
     loaded = {name: entry for name, entry in study.backbones.items() if entry.load and recipes}
-    without = [f"{name} ({e.load})" for name, e in loaded.items() if is_lacking(e.load.format(seed=study.seeds[0]), e.revision)]
+    without = [f"{name} ({e.load})" for name, e in loaded.items() if is_lacking(study.place(name, study.seeds[0]), e.revision)]
     if without:
         raise Problem(
             f"recipes: {', '.join(recipes)}: no language-model head to go on with in {', '.join(without)}; "

@@ -31,6 +31,7 @@ def targets_name_target_tasks(study) -> None:
 def exceptions_name_tasks_of_their_phase(study) -> None:
     if study.intermediate:
         _all_named("intermediate", study.intermediate, ["all", *_tasks(are_targets=False)])
+    _all_known("evaluation.tasks", study.evaluation.tasks, [*tasks.registry()])
     firsts = [task.first for task in tasks.registry().values() if task.first]
     _all_named("target", study.target, [*_tasks(are_targets=True), *firsts])
 

@@ -213,11 +213,22 @@ class Backbone(Strict):
         return self.layers if self.load and not self.hidden else None
 
 
-class Evaluation(Strict):
-    """How many examples score a run, at most; None: all."""
+class Evaluated(Strict):
+    """How many examples of a language score a run, at most; None: all."""
 
     dev: Positive | None = None
     test: Positive | None = None
+
+
+class Evaluation(Evaluated):
+    """As `Evaluated`, with exceptions per task."""
+
+    tasks: dict[str, Evaluated] = {}
+
+    def of(self, task: str) -> Evaluated:
+        """The numbers that hold for one task."""
+        own = self.tasks.get(task, Evaluated())
+        return Evaluated(**{key: getattr(own if key in own.model_fields_set else self, key) for key in ("dev", "test")})
 
 
 class Retrieval(Strict):

@@ -88,6 +88,13 @@ class Study(Strict):
         """The name of the last backbone, the largest where they are listed by size."""
         return list(self.backbones)[-1]
 
+    def place(self, backbone: str, seed: int) -> str:
+        """What a published backbone is loaded from: a folder of the project, a Hub id, or, where the study reads a folder in the Hub's layout
+        that has the encoder beside its data sets, the path there."""
+        load = self.backbones[backbone].load.format(seed=seed)
+        beside = Path(os.path.expandvars(self.source), load)
+        return str(beside) if (beside / "config.json").exists() else load
+
     def languages_of(self, target: str) -> list[str]:
         """The languages in which a target is scored; the source language is among them only where the target has it."""
         if isinstance(self.languages, str):

@@ -60,7 +60,7 @@ def score(model: Model, study: Study, backbone: str) -> tuple[dict, dict, dict]:
         return _retrieval_scores(model, study, study.retrieval_of(backbone))
     scores, predictions, rows = {}, {}, {}
     for language in test_languages(study, model.task):
-        rows[language] = sources.rows(study.data, model.task, "test", language, study.evaluation.test)
+        rows[language] = sources.rows(study.data, model.task, "test", language, study.evaluation.of(model.task.name).test)
         scores[language], predictions[language] = scoring.evaluate(
             model.encoder, model.head, model.task, rows[language], model.settings.max_length, language
         )
@@ -70,7 +70,9 @@ def score(model: Model, study: Study, backbone: str) -> tuple[dict, dict, dict]:
 def _retrieval_scores(model: Model, study: Study, settings: Retrieval) -> tuple[dict, dict, dict]:
     """As `score`. Of a language's queries and candidates the vectors are in memory together, and of no other language's."""
     layer, pooling, chosen_by = _vectors_are(model, settings)
-    queries, candidates = sources.retrieval(study.data, model.task, test_languages(study, model.task), study.evaluation.test)
+    queries, candidates = sources.retrieval(
+        study.data, model.task, test_languages(study, model.task), study.evaluation.of(model.task.name).test
+    )
     most = max(len(asked) + len(candidates[language]) for language, asked in queries.items())
     layers = (_layers(model, most) if settings.sweep and not model.head else []) or [layer]
 

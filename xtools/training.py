@@ -11,6 +11,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from xtools import dropout
 from xtools.batching import scoring_order, training_order
 from xtools.disk import whole
 from xtools.selection import Selection
@@ -143,8 +144,9 @@ def train_step(modules, streams: list[Stream], step: tuple[int, list[int]], opti
     stream, batch = streams[step[0]], step[1]
     total = torch.zeros((), device=next(modules.parameters()).device)
     for part in stream.parts(batch):
-        loss = stream.loss(part) * (len(part) / len(batch))
-        loss.backward()
+        with dropout.on(total.device):  # backward too: what is computed again there must be dropped again
+            loss = stream.loss(part) * (len(part) / len(batch))
+            loss.backward()
         total += loss.detach()
     torch.nn.utils.clip_grad_norm_(modules.parameters(), clip)
     for group in optimizer.param_groups:

@@ -93,7 +93,7 @@ def _rows(study: Study, target: str) -> dict[str, dict[str, dict]]:
 
 def _test_rows(study: Study, task: Task) -> dict[str, list[dict]]:
     """Rows by language, of a search with its gold; candidates are read only where they say what is right."""
-    languages, cap = targets.test_languages(study, task), study.evaluation.test
+    languages, cap = targets.test_languages(study, task), study.evaluation.of(task.name).test
     splits = ("test", "candidates") if task.is_searched and task.pooled else ("test",)
     if not all(sources.at_hand(study.data, task, split, language) for split in splits for language in languages):
         raise Problem(f"{task.name}: its test rows are not at hand")

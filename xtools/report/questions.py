@@ -16,7 +16,6 @@ from scipy.stats import kendalltau, linregress
 
 from xtools import ROOT, benchmark, encoder, records, tasks
 from xtools.report import blocks, costs, stats, tables
-from xtools.settings import Backbone
 from xtools.sources import world
 from xtools.study import Recipe, Study
 
@@ -338,14 +337,14 @@ def difference_by_kind(study: Study, table: pd.DataFrame) -> dict[str, tuple[flo
 
 def pictures_differ(study: Study) -> bool:
     """Whether the first backbone learnt from text alone and the last from pictures too."""
-    first, last = study.backbones[study.first], study.backbones[study.last]
-    return _has_pictures(last) and not _has_pictures(first)
+    return _has_pictures(study, study.last) and not _has_pictures(study, study.first)
 
 
-def _has_pictures(entry: Backbone) -> bool:
-    return entry.pictures or bool(
-        entry.load and "{seed}" not in entry.load and encoder.config_of(entry.load, entry.revision).model_type in encoder.TOWERS
-    )
+def _has_pictures(study: Study, backbone: str) -> bool:
+    entry = study.backbones[backbone]
+    if entry.pictures or not entry.load or "{seed}" in entry.load:
+        return entry.pictures
+    return encoder.config_of(study.place(backbone, study.seeds[0]), entry.revision).model_type in encoder.TOWERS
 
 
 def language_kind(study: Study, language: str) -> str:

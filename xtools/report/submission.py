@@ -52,7 +52,7 @@ def _written(path: Path, text: str) -> Path:
 def content(study: Study, cell: Cell, language: str, predictions: list) -> str:
     """A prediction file's text from [id, prediction] pairs."""
     task = tasks.get(cell.target)
-    rows = partial(sources.rows, study.data, task, "test", language, study.evaluation.test)
+    rows = partial(sources.rows, study.data, task, "test", language, study.evaluation.of(task.name).test)
     return format_of(task).file_text(predictions, task, language, rows)
 
 

@@ -138,7 +138,7 @@ def main(words: list[str] | None = None) -> int:
         "machine": f"{machine.gpu or machine.cpu}, {torch.get_num_threads()} threads, torch {torch.__version__}",
         "commit": records.commit(),
     }
-    shapes = asked.shapes or (["mini"] if device.type == "cpu" else ["base", "large"])
+    shapes = asked.shapes or (["minilm"] if device.type == "cpu" else ["base", "large"])
     console = Console(stderr=True)
     result["runs"] = [
         speed(shape, mean, asked.examples, asked.batch_size, asked.rounds, device, console.print)

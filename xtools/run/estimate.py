@@ -116,13 +116,14 @@ def measured_rate() -> float:
     return timing.matrix_rate(device, encoder.choose_precision("auto", device, encoder.NARROW))
 
 
-def config_of(entry: Backbone, study: Study):
+def config_of(study: Study, backbone: str):
     """A backbone's transformers config: of its shape, or loaded.
 
     Raises Problem when it can be had neither from a folder nor the cache, the Hub or params/ledgers/encoders.yaml.
     """
+    entry = study.backbones[backbone]
     if entry.load:
-        return encoder.config_of(entry.load.format(seed=study.seeds[0]), entry.revision, entry.lowest)
+        return encoder.config_of(study.place(backbone, study.seeds[0]), entry.revision, entry.lowest)
     settings = study.pretraining
     return encoder.new_config(settings.vocabulary, entry.layers, entry.hidden, entry.heads, settings.max_length)
 
@@ -130,7 +131,7 @@ def config_of(entry: Backbone, study: Study):
 def cell_flops(study: Study, cell, notes: set[str]) -> float:
     """Floating-point operations of one cell."""
     study = study.of(cell.backbone)
-    config = config_of(study.backbones[cell.backbone], study)
+    config = config_of(study, cell.backbone)
     if cell.phase == "backbone":
         if study.backbones[cell.backbone].load:
             return 0
@@ -165,7 +166,7 @@ def _intermediate(study: Study, cell, config, notes) -> float:
 
 def _look(study: Study, task: Task, settings: Finetuning | None, width: int, config, notes) -> float:
     """Forward FLOPs of one scoring of the development rows: all, or those by which training settings choose a state."""
-    n = _size(study, task, "dev", study.source_language, study.evaluation.dev, notes)
+    n = _size(study, task, "dev", study.source_language, study.evaluation.of(task.name).dev, notes)
     n = min(n, settings.eval_rows or n) if settings else n
     return n * _per_example(study, task, "dev", width, config, notes) if n else 0.0
 
@@ -194,7 +195,7 @@ def _scored(study: Study, task: Task, split: str, notes: set[str]) -> dict[str, 
     languages = targets.test_languages(study, task)
     languages = task.candidate_languages(languages) if split == "candidates" else languages
     capped = split == "test" and getattr(format_of(task), "CAPS_QUERIES", True)
-    cap = study.evaluation.test if capped or study.source == "microworld" else None
+    cap = study.evaluation.of(task.name).test if capped or study.source == "microworld" else None
     return {language: _size(study, task, split, language, cap, notes) for language in languages}
 
 
@@ -208,7 +209,7 @@ def search_flops(study: Study, cell, notes: set[str]) -> float:
     """Floating-point operations of one cell's searches, of the layer that is scored; sweeping the others is left out, being for small sets."""
     if cell.phase != "target" or not tasks.get(cell.target).is_searched:
         return 0.0
-    hidden = config_of(study.backbones[cell.backbone], study).hidden_size
+    hidden = config_of(study, cell.backbone).hidden_size
     return sum(products(n, m, hidden) for n, m in searched(study, tasks.get(cell.target), notes).values())
 
 
@@ -227,7 +228,7 @@ def search_memory(pair: int, rows: int, hidden: int) -> float:
 def searches(study: Study, search: float, on: Machine, notes: set[str]) -> list[str]:
     """What searching costs, where the study has a target that is searched for: its share of the hours, and memory by target."""
     found = [tasks.get(name) for name in study.targets if tasks.get(name).is_searched]
-    configs = [config_of(entry, study) for entry in study.backbones.values()]
+    configs = [config_of(study, name) for name in study.backbones]
     most = {task.name: size(max(_memory(study, task, config, notes) for config in configs)) for task in found}
     hours = f"{search / 1e15:,.3g} PFLOPs and {on.hours(0, search):,.2g} hours of these, in fp32 at {on.fp32 / 1e12:,.3g} TFLOP/s"
     memory = ", ".join(f"{name} {bytes_}" for name, bytes_ in most.items())
@@ -296,7 +297,7 @@ def _lengths(study: Study, name: str, split: str, width: int) -> list[list[int]]
         _sampled[key] = None
         entry = study.backbones[study.first]
         revision = None if entry.tokenizer else entry.revision
-        words = _tokenizer((entry.tokenizer or entry.load or "").format(seed=study.seeds[0]), revision)
+        words = _tokenizer(entry.tokenizer or (study.place(study.first, study.seeds[0]) if entry.load else ""), revision)
         task = tasks.get(name)
         language = study.source_language if split in ("train", "dev") else targets.test_languages(study, task)[0]
         if words is not None and sources.at_hand(study.data, task, split, language):
@@ -317,15 +318,15 @@ def downloads(study: Study) -> list[str]:
     """What is to be fetched yet: encoders with the size of their weights, and data sets."""
     models, data, absent = lacking.due(study)
     known = {entry.load.format(seed=study.seeds[0]): entry for entry in study.backbones.values() if entry.load}
-    lines = [f"download: encoder {name}{_about(study, known.get(name))}" for name in models]
+    lines = [f"download: encoder {name}{_about(name, known.get(name))}" for name in models]
     if data:
         lines.append(f"download: {len(data)} data sets ({', '.join(_grouped(data))}); their sizes are told by make fetch")
     return (lines or ["download: nothing"]) + absent
 
 
-def _about(study: Study, entry: Backbone | None) -> str:
+def _about(name: str, entry: Backbone | None) -> str:
     """The size of an encoder's weights, all its layers', in words; nothing for a mere tokenizer."""
-    return f", about {size(4 * parameters(config_of(entry.model_copy(update={'layers': None}), study)))}" if entry else ""
+    return f", about {size(4 * parameters(encoder.config_of(name, entry.revision)))}" if entry else ""
 
 
 def changed(study: Study, cells: list[Cell]) -> list[str]:
@@ -364,5 +365,5 @@ def disk(study: Study) -> float:
         new = cell.phase == "backbone" and not study.backbones[cell.backbone].load
         if new or cell.phase == "intermediate" or (cell.phase == "target" and study.is_served(cell.target)):
             whole = new or study.vocabulary == "whole" or Recipe.parse(cell.recipe).mlm
-            kept += 4 * parameters(config_of(study.backbones[cell.backbone], study), None if whole else SEEN)
+            kept += 4 * parameters(config_of(study, cell.backbone), None if whole else SEEN)
     return kept

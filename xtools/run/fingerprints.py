@@ -7,7 +7,6 @@ Names of studies and backbones, titles, claims, comments and what shows a result
 from functools import cache
 
 from xtools import ROOT, backbones, encoder, features, finetuning, records, snapshots, targets, tasks, versions
-from xtools.settings import Backbone
 from xtools.sources import revisions
 from xtools.study import Cell, Recipe, Study
 
@@ -44,8 +43,8 @@ def _encoders(study: Study, cell: Cell) -> dict[str, str]:
     entry = study.backbones[cell.backbone]
     if not entry.load or (cell.phase == "timing" and study.timing.weights == "random"):
         return {}
-    where = entry.load.format(seed=cell.seed)
-    found = {where: _published(where, entry.revision)} | ({entry.tokenizer: _published(entry.tokenizer, None)} if entry.tokenizer else {})
+    name, where = entry.load.format(seed=cell.seed), study.place(cell.backbone, cell.seed)
+    found = {name: _published(where, entry.revision)} | ({entry.tokenizer: _published(entry.tokenizer, None)} if entry.tokenizer else {})
     return {place: state.rpartition(" ")[2] for place, state in found.items()}
 
 
@@ -154,7 +153,7 @@ def _intermediate(study: Study, cell: Cell) -> dict:
         "gradient_checkpointing": study.gradient_checkpointing,
         "training": finetuning.settings(study, cell.recipe).model_dump(exclude={"examples"}),
         "tasks": [(name, recipe.examples or settings.examples, settings.max_length) for name, settings in own.items()],
-        "dev": study.evaluation.dev,
+        "dev": [(name, study.evaluation.of(name).dev) for name in own],
     }
     if recipe.translated:
         translations = [revisions.of_translations(study.data, name) for name in own]
@@ -171,8 +170,8 @@ def _target(study: Study, cell: Cell) -> dict:
         "batches": study.batches,
         "gradient_checkpointing": study.gradient_checkpointing,
         "languages": targets.test_languages(study, task),
-        "test": study.evaluation.test if capped else None,
-        "dev": study.evaluation.dev if "dev" in task.hub else None,
+        "test": study.evaluation.of(task.name).test if capped else None,
+        "dev": study.evaluation.of(task.name).dev if "dev" in task.hub else None,
         "serves": study.is_served(task.name),  # a model that another target uses is kept
     }
     if stages := study.stages(task.name):
@@ -196,9 +195,9 @@ def _origin(study: Study, cell: Cell, known: dict[Cell, str]) -> str:
     """What identifies the encoder that a cell starts from: the cell that made it, else its commit or files, or its shape alone."""
     upstream, entry = study.upstream(cell), study.backbones[cell.backbone]
     if cell.phase == "timing" and study.timing.weights == "random":
-        return _shape(study, entry)
+        return _shape(study, cell.backbone)
     if (upstream is None or upstream.phase == "backbone") and entry.load:
-        where = entry.load.format(seed=upstream.seed if upstream else cell.seed)
+        where = study.place(cell.backbone, upstream.seed if upstream else cell.seed)
         tokenizer = _published(entry.tokenizer, None) if entry.tokenizer else ""
         kept = f" {entry.lowest} layers" if entry.lowest else ""
         return f"{_published(where, entry.revision, with_card=cell.phase == 'backbone')} {tokenizer}{kept}"
@@ -212,9 +211,9 @@ def _published(where: str, revision: str | None, with_card: bool = False) -> str
     return versions.folder_digest(ROOT / where, apart=() if with_card else (backbones.CARD,))
 
 
-def _shape(study: Study, entry: Backbone) -> str:
+def _shape(study: Study, backbone: str) -> str:
     """The identity of random weights: their architecture's config, and the tokenizer at hand or the rows that one is made from."""
-    where = entry.load.format(seed=study.seeds[0])
+    entry, where = study.backbones[backbone], study.place(backbone, study.seeds[0])
     words = encoder.tokenizer_at_hand(where, entry.revision)
     first = [(study.targets[0], "test", language) for language in study.languages_of(study.targets[0])]
     tokenizer = features.of_tokenizer(words) if words is not None else versions.digest(*revisions.of(study.data, first), first)

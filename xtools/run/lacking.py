@@ -34,7 +34,7 @@ def encoders(study: Study, cells: list[Cell]) -> list[tuple[str, str | None, boo
     for cell in cells:
         entry = study.backbones[cell.backbone]
         if entry.load and not (cell.phase == "timing" and study.timing.weights == "random"):
-            found[entry.load.format(seed=study.seeds[0] if cell.phase == "timing" else cell.seed), entry.revision, True] = None
+            found[study.place(cell.backbone, study.seeds[0] if cell.phase == "timing" else cell.seed), entry.revision, True] = None
             if entry.tokenizer:
                 found[entry.tokenizer, None, False] = None
     return [*found]
