@@ -122,7 +122,7 @@ def config_of(entry: Backbone, study: Study):
     Raises Problem when it can be had neither from a folder nor the cache, the Hub or params/ledgers/encoders.yaml.
     """
     if entry.load:
-        return encoder.config_of(entry.load.format(seed=study.seeds[0]), entry.revision, entry.lowest)
+        return _published(entry.load.format(seed=study.seeds[0]), entry.revision, entry.lowest)
     settings = study.pretraining
     return encoder.new_config(settings.vocabulary, entry.layers, entry.hidden, entry.heads, settings.max_length)
 
@@ -286,6 +286,7 @@ def _there(source: sources.Source, task: Task, split: str, language: str) -> int
 
 
 _tokenizer = functools.cache(encoder.tokenizer_at_hand)  # those of the Hub take a second to read
+_published = functools.cache(encoder.config_of)  # transformers takes milliseconds to check one, and every cell asks
 _sampled: dict[tuple, list | None] = {}
 
 
