@@ -12,7 +12,7 @@ from datasets import ClassLabel, Features, Value
 from huggingface_hub import constants
 from local_hub import LocalHub
 
-from xtools import ROOT, encoder, snapshots, sources, study, tasks
+from xtools import ROOT, encoder, snapshots, sources, study, targets, tasks
 from xtools.problems import Problem
 from xtools.run import download, estimate, fetch, fingerprints, lacking
 from xtools.sources import hub as reading
@@ -151,6 +151,26 @@ def test_only_the_files_of_the_splits_that_are_read_are_fetched(place, capsys):
     place.data("facebook/xnli", "fr", {"test": nli(3)}, NLI)
     run(capsys, recipes=["none"])
     assert not place.asked("fr/") and not place.asked("xnli/de/train") and place.asked("de/test")
+
+
+def test_a_subset_is_counted_in_the_splits_that_are_read_alone(place, offline, capsys, tiny):
+    question = {"context": "c", "question": "q", "answerA": "a", "answerB": "b", "answerC": "c", "label": "1"}
+    causes = {"premise": "p", "choice1": "a", "choice2": "b", "question": "cause", "label": 0}
+    place.data("lighteval/siqa", "default", {"train": [question] * 4, "validation": [question]})
+    place.data("aps/super_glue", "copa", {"train": [causes] * 4, "validation": [causes] * 2})
+    place.data("cambridgeltl/xcopa", "et", {"test": [causes] * 2})
+    changes = {"targets": ["xcopa"], "recipes": ["none"], "languages": {"xcopa": ["et"]}}
+    assert run(capsys, **changes)[0] == 0 and not any("validation" in line for line in place.asked("siqa"))
+    offline()
+    asked = loaded(**changes)
+    model = targets.Model(tiny, tasks.get("xcopa"), asked.target.for_task("xcopa"))
+    told = {entry.part for entry in targets.result(model, asked, {"et": {"accuracy": 50.0, "n": 2}}, None, None).subset}
+    assert told == {
+        "lighteval/siqa (default, train)",
+        "aps/super_glue (copa, train)",
+        "aps/super_glue (copa, validation)",
+        "cambridgeltl/xcopa (et, test)",
+    }
 
 
 def test_a_plan_before_anything_was_fetched_names_what_is_due_and_asks_nobody(place):

@@ -37,7 +37,7 @@ def test_a_step_asks_nothing_of_the_device(name, attention, tokenizer, monkeypat
     def own(module, query, key, value, attention_mask, **more):  # nested tensors do not know the meta device
         return value.transpose(1, 2), None
 
-    monkeypatch.setitem(AttentionInterface._global_mapping, packing.NAME, own)
+    monkeypatch.setitem(AttentionInterface._global_mapping, packing.register(), own)
     loss = loss_on_meta(name, tokenizer, attention)
     loss.backward()
     assert loss.device.type == "meta"

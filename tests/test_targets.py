@@ -59,7 +59,7 @@ def test_a_setting_of_a_first_task_bears_on_the_targets_that_train_on_it_alone()
 
 def test_a_subset_of_a_first_tasks_rows_is_told(tiny, both, monkeypatch):
     monkeypatch.setattr(
-        sources, "counts", lambda source, task, languages: [dict(task=task.name, split="train", part="x", rows=1, published=2)]
+        sources, "counts", lambda source, task, splits, languages: [dict(task=task.name, split="train", part="x", rows=1, published=2)]
     )
     part = both.model_copy(update={"subset": True})
     model = targets.Model(tiny, tasks.get("tatoeba_squad"), part.target.for_task("tatoeba_squad"))

@@ -178,7 +178,7 @@ def test_a_folder_that_has_both_is_read_from_the_file(tmp_path, parquet_root):
     parquet_root("commul/universal_dependencies", "tr_imst", {"dev": TURKISH})
     source = put(tmp_path, "tr_imst", "dev", TURKISH[:1])
     assert len(sources.rows(source, tasks.get("udpos"), "dev", "tr")) == 1
-    assert [entry["part"] for entry in sources.counts(source, tasks.get("udpos"), []) if entry["rows"]] == []
+    assert [entry["part"] for entry in sources.counts(source, tasks.get("udpos"), ["train", "dev", "test"], []) if entry["rows"]] == []
     assert tasks.get("udpos").parts("dev", "tr")[0].copy.repo == "commul/universal_dependencies"
 
 
@@ -201,7 +201,11 @@ def test_a_language_of_several_treebanks_is_all_of_them_and_a_missing_one_is_nam
     assert [row["words"] for row in rows] == [["pl_lfg"], ["pl_pdb"]] and rows[0]["id"] != rows[1]["id"]
     for split in ("train", "dev"):
         put(tmp_path, "en_ewt", split, TURKISH)
-    named = {entry["part"]: entry["rows"] for entry in sources.counts(source, tasks.get("udpos"), ["pl"]) if "test" in entry["part"]}
+    named = {
+        entry["part"]: entry["rows"]
+        for entry in sources.counts(source, tasks.get("udpos"), ["train", "dev", "test"], ["pl"])
+        if "test" in entry["part"]
+    }
     assert named["UniversalDependencies/UD_Polish-PUD (pl_pud-ud-test.conllu, test)"] == 0
     with pytest.raises(Problem, match=r"UD_Polish-LFG \(pl_lfg-ud-test.conllu, test\): 1 rows where the published split has 1,727"):
         sources.rows(Source(str(tmp_path)), tasks.get("udpos"), "test", "pl")

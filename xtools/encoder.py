@@ -8,19 +8,10 @@ from functools import cache, cached_property
 from pathlib import Path
 
 import torch
+import transformers
 import yaml
 from safetensors import SafetensorError
-from transformers import (
-    AltCLIPTextModel,
-    AutoConfig,
-    AutoModel,
-    AutoModelForMaskedLM,
-    PreTrainedTokenizerFast,
-    Siglip2TextModel,
-    SiglipTextModel,
-    XLMRobertaConfig,
-    XLMRobertaForMaskedLM,
-)
+from transformers import AutoConfig, PreTrainedTokenizerFast, XLMRobertaConfig
 from transformers.utils import logging
 
 from xtools import ROOT, packing, snapshots, words
@@ -29,7 +20,9 @@ from xtools.problems import Problem
 
 logging.disable_progress_bar()
 NARROW = 96  # hidden size below which bf16 does not pay on a CPU
-TOWERS = {"altclip_text_model": AltCLIPTextModel, "siglip_text_model": SiglipTextModel, "siglip2_text_model": Siglip2TextModel}
+# Classes of models by name: transformers imports them when they are asked for, which takes seconds that `make plan` need not wait.
+TOWERS = {"altclip_text_model": "AltCLIPTextModel", "siglip_text_model": "SiglipTextModel", "siglip2_text_model": "Siglip2TextModel"}
+WITH_HEAD = "AutoModelForMaskedLM"
 FROM_PADDING = ("xlm-roberta", "roberta", "camembert", "altclip_text_model")  # architectures that count positions from pad id + 1
 
 
@@ -97,7 +90,7 @@ class Encoder:
         """Let sequences run packed, or padded; returns the encoder itself."""
         if on != self.packed:
             self.packed = on
-            self.model.set_attn_implementation(packing.NAME if on else choose_attention(self.device) or "sdpa")
+            self.model.set_attn_implementation(packing.register() if on else choose_attention(self.device) or "sdpa")
         return self
 
     def exact(self) -> "Encoder":
@@ -118,7 +111,7 @@ class Encoder:
         if asked.precision == "int8" and self.device.type != "cpu":
             raise ValueError("int8: dynamic quantization runs on a CPU alone")
         body = copy.deepcopy(self.model.base_model)
-        body.set_attn_implementation(asked.attention)
+        body.set_attn_implementation(packing.register() if packed else asked.attention)
         if asked.precision == "int8":
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # torch points to another package for this
@@ -221,7 +214,7 @@ def create(tokenizer, layers: int, hidden: int, heads: int, max_length: int, see
     torch.manual_seed(seed)
     config = new_config(len(tokenizer), layers, hidden, heads, max_length)
     config.update({name: getattr(tokenizer, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")})
-    return Encoder(XLMRobertaForMaskedLM(config), tokenizer)
+    return Encoder(transformers.XLMRobertaForMaskedLM(config), tokenizer)
 
 
 def new_config(vocabulary: int, layers: int, hidden: int, heads: int, max_length: int) -> XLMRobertaConfig:
@@ -252,7 +245,8 @@ def at_random(where: str, texts, revision: str | None = None, layers: int | None
         config.update({"pad_token_id": reads.pad_token_id})
     torch.manual_seed(0)
     config._attn_implementation = choose_attention(choose_device("auto"))
-    model = TOWERS[config.model_type](config) if config.model_type in TOWERS else AutoModelForMaskedLM.from_config(config)
+    is_tower = config.model_type in TOWERS
+    model = getattr(transformers, TOWERS[config.model_type])(config) if is_tower else transformers.AutoModelForMaskedLM.from_config(config)
     return Encoder(model, reads), origin
 
 
@@ -337,13 +331,13 @@ def _load_model(where: str, revision: str | None, layers: int | None):
     config = AutoConfig.from_pretrained(name, **options)
     lowest(getattr(config, "text_config", config), layers, where)
     whole = hasattr(config, "text_config")  # loaded whole: a tower's own class finds none of its weights in it
-    kind = TOWERS.get(config.model_type, AutoModel if whole else AutoModelForMaskedLM)
-    model, missing = _weights(kind, name, options | {"config": config})
+    kind = TOWERS.get(config.model_type, "AutoModel" if whole else WITH_HEAD)
+    model, missing = _weights(getattr(transformers, kind), name, options | {"config": config})
     proper = model.text_model if whole else model.base_model
     own = set(map(id, proper.parameters()))
     if lacking := [name for name, weight in model.named_parameters() if name in missing and id(weight) in own]:
         raise Problem(f"backbone {where}: its checkpoint lacks {len(lacking)} of its weights ({lacking[0]}); is it the whole encoder?")
-    return proper if whole or (missing and kind is AutoModelForMaskedLM) else model
+    return proper if whole or (missing and kind == WITH_HEAD) else model
 
 
 def _weights(kind, name: str, options: dict) -> tuple[torch.nn.Module, set[str]]:

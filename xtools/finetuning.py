@@ -198,7 +198,9 @@ def score_frame(scores: dict[str, dict]) -> pd.DataFrame:
 
 def result(study: Study, recipe: str, data: dict, scores: dict[str, dict], tuned, encoder: Encoder) -> results.Intermediate:
     """What an intermediate cell's record keeps; `tuned` is what training gave (xtools/restarts.py)."""
-    counts = [entry for _, (task, _) in data.items() for entry in sources.counts(study.data, task, [])] if study.subset else []
+    counts = (
+        [entry for _, (task, _) in data.items() for entry in sources.counts(study.data, task, ["train", "dev"], [])] if study.subset else []
+    )
     return results.Intermediate(
         dev={name: results.Score.of(score) for name, score in scores.items()},
         curve=results.Curve(**tuned.curve),

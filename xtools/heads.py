@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import torch
+import transformers
 from safetensors import safe_open
-from transformers import AutoModelForMaskedLM
 
 from xtools import ROOT, encoder, snapshots
 from xtools.problems import Problem
@@ -61,7 +61,7 @@ def is_lacking(where: str, revision: str | None = None) -> bool:
 def _head(config) -> set[str]:
     """The names of the weights of an architecture's language-model head, save those that are the word embeddings'."""
     with torch.device("meta"):
-        model = AutoModelForMaskedLM.from_config(config)
+        model = transformers.AutoModelForMaskedLM.from_config(config)
     own = set(map(id, model.base_model.parameters()))
     return {name for name, weight in model.named_parameters() if id(weight) not in own}
 

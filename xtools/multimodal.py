@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import torch
-from transformers import CLIPVisionConfig, CLIPVisionModel
+import transformers
 
 from xtools.batching import moved, pad
 from xtools.encoder import Encoder, pool
@@ -20,7 +20,7 @@ class PictureTower(torch.nn.Module):
 
     def __init__(self, hidden: int, heads: int, size: int, patch: int):
         super().__init__()
-        config = CLIPVisionConfig(
+        config = transformers.CLIPVisionConfig(
             hidden_size=hidden,
             intermediate_size=4 * hidden,
             num_hidden_layers=2,
@@ -28,7 +28,7 @@ class PictureTower(torch.nn.Module):
             image_size=size,
             patch_size=patch,
         )
-        self.vision = CLIPVisionModel(config)
+        self.vision = transformers.CLIPVisionModel(config)
         self.of_pictures = torch.nn.Linear(hidden, hidden, bias=False)
         self.of_texts = torch.nn.Linear(hidden, hidden, bias=False)
         self.scale = torch.nn.Parameter(torch.tensor(math.log(SCALE)))

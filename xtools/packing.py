@@ -7,11 +7,9 @@ kernels for sequences of different lengths.
 import random
 import statistics
 import time
+from functools import cache
 
 import torch
-from transformers import AttentionInterface
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 from xtools.batching import moved
 
@@ -21,24 +19,33 @@ AGREE = 0.05  # most that hidden states may differ, relative to their norm: bf16
 NO_KERNEL = ("No viable backend", "No available kernel", "not implemented for")  # how torch says so
 
 
-def attention(module, query, key, value, attention_mask, offsets=None, width=None, dropout=0.0, scaling=None, **more):
-    """Attention within each sequence of a packed row: queries, keys and values [1, heads, tokens, size] to [1, tokens, heads, size].
+@cache
+def register() -> str:
+    """Make the attention function known to transformers, which imports its models for that; its name there."""
+    from transformers import AttentionInterface
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+    from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
-    `offsets` [sequences + 1] are where sequences start and end, `width` bounds their length. Without offsets: as `sdpa`.
-    """
-    if offsets is None:
-        return sdpa_attention_forward(module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **more)
+    def attention(module, query, key, value, attention_mask, offsets=None, width=None, dropout=0.0, scaling=None, **more):
+        """Attention within each sequence of a packed row: queries, keys and values [1, heads, tokens, size] to [1, tokens, heads, size].
 
-    def nested(states: torch.Tensor) -> torch.Tensor:
-        rows = states[0].transpose(0, 1).contiguous()
-        return torch.nested.nested_tensor_from_jagged(rows, offsets, min_seqlen=1, max_seqlen=width).transpose(1, 2)
+        `offsets` [sequences + 1] are where sequences start and end, `width` bounds their length. Without offsets: as `sdpa`.
+        """
+        if offsets is None:
+            return sdpa_attention_forward(module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **more)
 
-    mixed = torch.nn.functional.scaled_dot_product_attention(nested(query), nested(key), nested(value), dropout_p=dropout, scale=scaling)
-    return mixed.transpose(1, 2).values().unsqueeze(0), None
+        def nested(states: torch.Tensor) -> torch.Tensor:
+            rows = states[0].transpose(0, 1).contiguous()
+            return torch.nested.nested_tensor_from_jagged(rows, offsets, min_seqlen=1, max_seqlen=width).transpose(1, 2)
 
+        mixed = torch.nn.functional.scaled_dot_product_attention(
+            nested(query), nested(key), nested(value), dropout_p=dropout, scale=scaling
+        )
+        return mixed.transpose(1, 2).values().unsqueeze(0), None
 
-AttentionInterface.register(NAME, attention)
-AttentionMaskInterface.register(NAME, sdpa_mask)
+    AttentionInterface.register(NAME, attention)
+    AttentionMaskInterface.register(NAME, sdpa_mask)
+    return NAME
 
 
 def run(body: torch.nn.Module, inputs: dict, first_position: int, device: torch.device, **more):

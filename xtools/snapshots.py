@@ -25,10 +25,12 @@ def revision(kind: str, repo: str, asked: str | None = None) -> str:
 
     Raises Problem for a repository of GitHub that the ledger does not have.
     """
+    if asked:
+        return asked
     pinned = _read(PINS).get(kind, {}).get(repo)
     if kind != "github":
-        return asked or pinned or NEWEST
-    if not (told := asked or (pinned or {}).get("commit")):
+        return pinned or NEWEST
+    if not (told := (pinned or {}).get("commit")):
         raise Problem(f"{PINS}: github: {repo}: missing; give its commit, and the sha256 of each of its files")
     return told
 

@@ -141,12 +141,19 @@ def metrics_frame(scores: dict[str, dict]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def _used(study: Study, task: Task) -> dict[str, list[str]]:
+    """The splits that a target's cell reads, of each task: of one that is trained before it the development rows only where its training is
+    chosen by them."""
+    stages = {name: study.target.for_task(name).is_looked_at for name in study.stages(task.name)}
+    return {name: ["train", "dev"] if looked else ["train"] for name, looked in stages.items()} | {task.name: [*task.hub]}
+
+
 def result(model: Model, study: Study, scores: dict, dev: dict | None, gap: float | None) -> results.Target:
     """What the record keeps: every metric per language, the main metric's mean, the gap, the learning curve, and where the data is a
     subset of the published one."""
     metric, languages = model.task.metric, test_languages(study, model.task)
-    used = [tasks.get(name) for name in dict.fromkeys([*study.stages(model.task.name), model.task.name])] if study.subset else []
-    counts = [entry for task in used for entry in sources.counts(study.data, task, languages)]
+    used = _used(study, model.task) if study.subset else {}
+    counts = [entry for name, splits in used.items() for entry in sources.counts(study.data, tasks.get(name), splits, languages)]
     return results.Target(
         metric=metric,
         scores={language: results.Score.of(score) for language, score in scores.items()},

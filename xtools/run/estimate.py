@@ -123,7 +123,7 @@ def config_of(study: Study, backbone: str):
     """
     entry = study.backbones[backbone]
     if entry.load:
-        return encoder.config_of(study.place(backbone, study.seeds[0]), entry.revision, entry.lowest)
+        return _published(study.place(backbone, study.seeds[0]), entry.revision, entry.lowest)
     settings = study.pretraining
     return encoder.new_config(settings.vocabulary, entry.layers, entry.hidden, entry.heads, settings.max_length)
 
@@ -287,6 +287,7 @@ def _there(source: sources.Source, task: Task, split: str, language: str) -> int
 
 
 _tokenizer = functools.cache(encoder.tokenizer_at_hand)  # those of the Hub take a second to read
+_published = functools.cache(encoder.config_of)  # transformers takes milliseconds to check one, and every cell asks
 _sampled: dict[tuple, list | None] = {}
 
 

@@ -31,12 +31,14 @@ def preload() -> None:
     import matplotlib.pyplot  # noqa: F401
     import pandas  # noqa: F401
     import seaborn  # noqa: F401
-    from transformers import AutoModelForMaskedLM, AutoTokenizer, XLMRobertaForMaskedLM  # noqa: F401
+    import seqeval.metrics  # noqa: F401
+    from transformers import AutoModelForMaskedLM, AutoTokenizer, CLIPVisionModel, XLMRobertaForMaskedLM  # noqa: F401
 
-    from xtools import cells, features, finetuning, scoring, timing  # noqa: F401
+    from xtools import cells, features, finetuning, packing, scoring, timing  # noqa: F401
     from xtools.report import plots  # noqa: F401
     from xtools.run import cell, fingerprints  # noqa: F401
 
+    packing.register()
     features.code("xnli")  # the code is parsed here, not again in every cell
 
 

@@ -155,13 +155,16 @@ def complete(source: Source, task: Task) -> Task:
     return replace(task, labels=ccg.labels(source)) if any(part.licensed for part in task.all_parts()) else task
 
 
-def counts(source: Source, task: Task, languages: list[str]) -> list[dict]:
-    """Per split, part and language of a task's data: rows there and rows of the published split; only where the two differ."""
+def counts(source: Source, task: Task, splits: list[str], languages: list[str]) -> list[dict]:
+    """Per split, part and language of a task's data: rows there and rows of the published split; only where the two differ.
+
+    `splits` are those that are read; others need not be there. `languages` are those of the splits that every language has.
+    """
     if source.is_generated:
         return []
     from xtools.sources import hub
 
-    return hub.counts(source, task, languages)
+    return hub.counts(source, task, splits, languages)
 
 
 def count(source: Source, task: Task, split: str, language: str) -> int:

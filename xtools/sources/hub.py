@@ -323,10 +323,10 @@ def translated(source: Source, task: Task, language: str, n: int | None, start: 
         raise Problem(f"{task.name}-mt: no translation into {language}; put canonical rows into {folder}/{task.name}/{language}.jsonl")
 
 
-def counts(source: Source, task: Task, languages: list[str]) -> list[dict]:
+def counts(source: Source, task: Task, splits: list[str], languages: list[str]) -> list[dict]:
     """See `xtools.sources.counts`."""
     differing = []
-    for split in task.hub:
+    for split in splits:
         for language in languages if split in task.test_splits else ["en"]:
             entries = [placed(source, part, language) for part in task.parts(split, language)]
             for part in entries:

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from seqeval.metrics import f1_score
 
 from xtools.batching import moved, pad
 from xtools.tasks import treebanks
@@ -112,6 +111,8 @@ def score(predictions: list[list[list[int]]], rows: list[dict], task: Task, lang
 
 def chunk_f1(gold: list[list[str]], predicted: list[list[str]]) -> float:
     """seqeval's micro F1 of tag sequences, in percent."""
+    from seqeval.metrics import f1_score  # all of scikit-learn comes with it, which `make plan` need not wait for
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # seqeval warns that part-of-speech tags are not entity tags
         return 100 * float(f1_score(gold, predicted))
