@@ -50,7 +50,7 @@ def test_a_plan_is_read_as_it_was_written(place):
     grid.folder.mkdir(parents=True)
     grid.write()
     assert plan.read(grid.folder) == grid
-    cell, fingerprint = plan.planned("smoke", "backbone-tiny-s0")
+    cell, fingerprint, _ = plan.planned("smoke", "backbone-tiny-s0")
     assert cell == Cell("smoke", "backbone", "tiny", seed=0) and fingerprint == grid.cells["backbone-tiny-s0"].fingerprint
 
 

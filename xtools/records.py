@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 import pandas as pd
 from pydantic import ValidationError
 
-from xtools import ROOT
+from xtools import ROOT, processes
 from xtools.disk import whole
 from xtools.problems import Problem
 from xtools.results import Backbone, Intermediate, Report, Stored, Target, Timing
@@ -50,7 +50,8 @@ class Record(Stored, Generic[Result]):
     """A cell's result with its provenance; `times` are seconds of the cell and its parts, and when it began (s since 1970).
 
     `study` and `backbone` are the names in the study that ran the cell; others that share it may call it otherwise. `read` is what it and
-    those before it read, encoder and data, each with its commit or the hash of its files.
+    those before it read, encoder and data, each with its commit or the hash of its files. Memory is in bytes, of the cell's own
+    (`processes.own_peak`): what was expected (xtools/run/footprint.py) and what it held; None where it is not known.
     """
 
     schema_version: int
@@ -64,6 +65,8 @@ class Record(Stored, Generic[Result]):
     read: dict[str, str] = {}
     result: Result
     times: dict[str, float]
+    expected_memory: int | None = None
+    peak_memory: int | None = None
     machine: Machine
     versions: dict[str, str]
     commit: str
@@ -85,12 +88,16 @@ def write_json(path: Path, value) -> None:
 
 
 def write_result(path: Path, result: Stored, times: dict[str, float]) -> None:
-    """Hand a cell's result and the times of its parts from its notebook to what writes the record."""
-    path.write_text(json.dumps({"result": result.model_dump(mode="json"), "times": times}))
+    """Hand a cell's result, the times of its parts, and what it has held of memory, from its notebook to what writes the record."""
+    handed = {"result": result.model_dump(mode="json"), "times": times, "peak_memory": processes.own_peak()}
+    path.write_text(json.dumps(handed, allow_nan=False))
 
 
-def write(cell: Cell, fingerprint: str, handed: Path, times: dict[str, float], what: dict[str, str] | None = None) -> None:
-    """Write a cell's record from what its notebook handed over (`write_result`), further times, and what it read."""
+def write(
+    cell: Cell, fingerprint: str, handed: Path, times: dict[str, float], what: dict[str, str] | None = None, memory: int | None = None
+) -> None:
+    """Write a cell's record from what its notebook handed over (`write_result`), further times, what it read, and the memory that was
+    expected of it."""
     handed_over = json.loads(handed.read_text())
     record = RECORDS[cell.phase](
         schema_version=SCHEMA,
@@ -99,6 +106,8 @@ def write(cell: Cell, fingerprint: str, handed: Path, times: dict[str, float], w
         read=what or {},
         result=handed_over["result"],
         times=times | handed_over["times"],
+        expected_memory=memory,
+        peak_memory=handed_over["peak_memory"],
         machine=machine(),
         versions=versions(),
         commit=commit(),

@@ -11,6 +11,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from xtools import memory
 from xtools.batching import scoring_order, training_order
 from xtools.disk import whole
 from xtools.selection import Selection
@@ -151,6 +152,7 @@ def train_step(modules, streams: list[Stream], step: tuple[int, list[int]], opti
         group["lr"] = rate
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
+    memory.tidy()
     return total
 
 

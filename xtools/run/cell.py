@@ -15,8 +15,9 @@ from xtools.study import Cell
 RESULT, FAILED, RUNNING = "result.json", "failed.txt", "running"
 
 
-def execute(cell: Cell, fingerprint: str) -> None:
+def execute(cell: Cell, fingerprint: str, memory: int | None = None) -> None:
     """Run a cell unless its record is there; a failed one leaves its notebook, with its traceback, and the reason in `failed.txt`.
+    `memory` is what it is expected to hold (bytes), for its record.
 
     Raises Problem with that reason.
     """
@@ -25,7 +26,7 @@ def execute(cell: Cell, fingerprint: str) -> None:
             clear(cell.folder)
             check(cell, fingerprint)
             times = run(cell)
-            record(cell, fingerprint, times, check(cell, fingerprint))
+            record(cell, fingerprint, times, check(cell, fingerprint), memory)
 
 
 @contextlib.contextmanager
@@ -90,9 +91,9 @@ def parameters(cell: Cell) -> dict:
     return given | {"study": cell.study, "folder": str(cell.folder)} | ({} if cell.phase == "report" else {"seed": cell.seed})
 
 
-def record(cell: Cell, fingerprint: str, times: dict[str, float], what: dict[str, str]) -> None:
+def record(cell: Cell, fingerprint: str, times: dict[str, float], what: dict[str, str], memory: int | None) -> None:
     """Render the executed notebook and write the record of its result; what training had saved in case of a failure goes."""
     pages.page(cell.folder / "notebook.ipynb", cell.folder / "notebook.html", cell.name)
-    records.write(cell, fingerprint, cell.folder / RESULT, times, what)
+    records.write(cell, fingerprint, cell.folder / RESULT, times, what, memory)
     for done in (cell.folder / RESULT, *cell.folder.glob("checkpoint*.safetensors")):
         done.unlink()

@@ -16,10 +16,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from xtools import ROOT
+from xtools.disk import size
 from xtools.problems import Problem
 from xtools.processes import die_with_parent, stop_on_signals
 from xtools.run.plan import Plan, finished, link, plan, planned
-from xtools.run.warm import ADDRESS, ask, serve
+from xtools.run.warm import ADDRESS, SHARED, ask, serve
 
 POLL = 0.2  # seconds between looks at the records
 HELD: list[int] = []  # descriptors of locks, which no child may keep
@@ -35,6 +36,7 @@ def run(profile: str, cores: int | None = None, engine: str = "", phase: str = "
         print(f"{profile}: finished, nothing to do; report: runs/{profile}/report.html")
         return 0
     from xtools import heads, study
+    from xtools.run import footprint
 
     loaded = study.load(profile)
     cores = cores or default_cores(loaded)
@@ -50,7 +52,9 @@ def run(profile: str, cores: int | None = None, engine: str = "", phase: str = "
         todo = [name for name in grid.missing() if not phase or name in needed(grid, phase)]
         if todo:
             check(loaded, [planned(profile, name)[0] for name in todo])
-            run_cells(loaded, grid, todo, cores, address, engine)
+            memory = footprint.USABLE * footprint.free() - SHARED
+            print(*side_by_side(grid, todo, cores, loaded.threads, memory), sep="\n", flush=True)
+            run_cells(loaded, grid, todo, cores, address, engine, memory)
         failed = [name for name in todo if not grid.is_there(name)]
         headline = make_report(grid, address)
     for name in failed:
@@ -99,6 +103,19 @@ def default_cores(loaded) -> int:
 
     gpu = encoder.choose_device(loaded.device).type == "cuda"
     return torch.cuda.device_count() if gpu else len(os.sched_getaffinity(0))
+
+
+def side_by_side(grid: Plan, todo: list[str], cores: int, threads: int, memory: float) -> list[str]:
+    """How many cells run at a time, and why; then those that expect more memory (bytes) than there is, which run alone."""
+    most = max(todo, key=lambda name: grid.cells[name].memory)
+    held, room = (grid.cells[most].memory, max(1, cores // threads))
+    fit = max(1, int(memory / held)) if held else room
+    told = f"{cores} cores and {size(memory)} of memory, of which a cell takes {size(held)} at most ({most})"
+    lines = [f"{len(todo)} cells, at least {min(room, fit, len(todo))} at a time: {told}"]
+    if held > memory:
+        how = "a smaller max_length, gradient_checkpointing: true, or a smaller evaluation.test where it is searched"
+        lines.append(f"{most} may need {size(held)} of memory, more than is free; it runs alone, and less of it takes {how}")
+    return lines
 
 
 @contextlib.contextmanager
@@ -153,20 +170,23 @@ def cell_server():
             os.waitpid(pid, 0)
 
 
-def run_cells(loaded, grid: Plan, todo: list[str], cores: int, address: str, engine: str) -> None:
-    """Let Snakemake run the cells in `todo`, showing what is done, what runs and the time left.
+def run_cells(loaded, grid: Plan, todo: list[str], cores: int, address: str, engine: str, memory: float) -> None:
+    """Let Snakemake run the cells in `todo`, as many side by side as `cores` and `memory` (bytes) allow, showing what is done, what runs and
+    the time left.
 
     Raises Problem when Snakemake stopped before any cell.
     """
     command = [sys.executable, "-m", "snakemake", *(f"{grid.cells[name].phase}/{name}/record.json" for name in todo)]
     command += ["--snakefile", str(ROOT / "Snakefile"), "--directory", str(loaded.folder)]
     command += ["--cores", str(cores), "--keep-going", "--quiet", "all", "--nolock", "--drop-metadata", "--ignore-incomplete"]
-    command += ["--rerun-triggers", "mtime", "--latency-wait", "5", "--config", f"study={loaded.name}"]
+    command += ["--rerun-triggers", "mtime", "--latency-wait", "5", "--config", f"study={loaded.name}", f"threads={loaded.threads}"]
     command += shlex.split(engine)
     environment = os.environ | {ADDRESS: address, "PYTHONPATH": str(ROOT)}
     if "--executor" in engine:
         for name in (ADDRESS, "JUPYTER_RUNTIME_DIR"):
             environment.pop(name)  # a cluster's nodes reach neither this machine's server nor its folder for sockets
+    else:
+        command += ["--resources", f"mem_mb={max(1, int(memory / 1e6))}"]
     log, begun = loaded.folder / "snakemake.log", time.time()
     with open(log, "w") as file:
         process = subprocess.Popen(command, env=environment, stdout=file, stderr=subprocess.STDOUT, start_new_session=True)
@@ -239,7 +259,7 @@ def make_report(grid: Plan, address: str) -> str:
     from xtools.report import pages
 
     profile = grid.folder.name
-    cell, _ = planned(profile, "report")
+    cell, *_ = planned(profile, "report")
     cell.record.unlink(missing_ok=True)
     if ask(address, profile, "report"):
         raise Problem(f"{profile}: the report failed; its notebook is in runs/{profile}/report")

@@ -62,12 +62,14 @@ def _encoders(values: dict, like: dict) -> list[Path]:
 
 @dataclass(frozen=True)
 class Entry:
-    """A planned cell: its phase, the name of the cell that it starts from, its fingerprint, and the arguments of its `Cell`."""
+    """A planned cell: its phase, the name of the cell that it starts from, its fingerprint, the arguments of its `Cell`, and the bytes of
+    memory that it is expected to hold."""
 
     phase: str
     upstream: str | None
     fingerprint: str
     cell: list
+    memory: int = 0
 
 
 @dataclass
@@ -119,17 +121,18 @@ def read(folder: Path) -> Plan:
 
 def plan(study) -> Plan:
     """The study's plan. Of cells that are equal the first stands for all, so that it is run once."""
+    from xtools.run import footprint
     from xtools.run.fingerprints import fingerprints
 
     known = fingerprints(study)
     first: dict[tuple[str, str], str] = {}
     for cell, fingerprint in known.items():
         first.setdefault((cell.phase, fingerprint), cell.name)
-    entries = {}
+    entries, memory = {}, footprint.of_all(study)
     for cell, fingerprint in known.items():
         above = study.upstream(cell)
         upstream = first[above.phase, known[above]] if above else None
-        entries[cell.name] = Entry(cell.phase, upstream, fingerprint, [*astuple(cell)])
+        entries[cell.name] = Entry(cell.phase, upstream, fingerprint, [*astuple(cell)], memory[cell])
     return Plan(study.folder, inputs(study.name), entries)
 
 
@@ -151,18 +154,18 @@ def link(planned: Plan, only_current: bool = False) -> None:
 
 
 def planned(profile: str, name: str) -> tuple:
-    """A cell of a planned study, and its fingerprint; the report has none.
+    """A cell of a planned study, its fingerprint, and the memory that it is expected to hold (bytes); the report has neither.
 
     Raises Problem for a study without a plan, and a name that is not in it.
     """
     from xtools.study import Cell
 
     if name == "report":
-        return Cell(profile, "report"), ""
+        return Cell(profile, "report"), "", None
     cells = read(ROOT / "runs" / profile).cells
     if name not in cells:
         raise Problem(f"cell {name}: not in the plan of {profile}")
-    return Cell(*cells[name].cell), cells[name].fingerprint
+    return Cell(*cells[name].cell), cells[name].fingerprint, cells[name].memory
 
 
 def finished(profile: str) -> bool:

@@ -18,6 +18,7 @@ from pathlib import Path
 from xtools.processes import die_with_parent
 
 ADDRESS = "XTOOLS_WARM"  # environment variable that holds the server's socket
+SHARED = 0.9e9  # bytes that cells share: the server with all that it has imported, and the processes that run it
 os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # nobody debugs these kernels: no warning that it would be hard
 os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # counting GPUs must not start CUDA here: forks could not use it then
 
@@ -67,7 +68,7 @@ def read_tokenizer(profile: str, name: str) -> None:
     from xtools.run import plan
 
     with contextlib.suppress(Exception):
-        cell, _ = plan.planned(profile, name)
+        cell, *_ = plan.planned(profile, name)
         if cell.phase != "report":
             cells.Run(study.load(profile), cell, None).read_tokenizer()
 
