@@ -1,6 +1,7 @@
 """The command line: `python -m xtools COMMAND [STUDY]`, which the Makefile's targets call."""
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -168,9 +169,13 @@ def main(words: list[str] | None = None) -> int:
     except Problem as error:
         print(error, file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("stopped; what was finished is kept, run again to go on", file=sys.stderr)
+    except KeyboardInterrupt as stopped:
+        with contextlib.suppress(OSError):  # the terminal may be what has gone
+            print(stopped or "stopped; what was finished is kept, run again to go on", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # who reads what is told has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import pandas as pd
 from pydantic import ValidationError
 
 from xtools import ROOT, processes
-from xtools.disk import whole
+from xtools.disk import is_whole, whole
 from xtools.problems import Problem
 from xtools.results import Backbone, Intermediate, Report, Stored, Target, Timing
 from xtools.study import Cell, Study
@@ -84,7 +84,7 @@ RECORDS: dict[str, type[Record]] = {
 def write_json(path: Path, value) -> None:
     """Write a value as JSON."""
     with whole(path) as partial:
-        partial.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")
+        partial.write_text(json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")
 
 
 def write_result(path: Path, result: Stored, times: dict[str, float]) -> None:
@@ -98,7 +98,7 @@ def write(
 ) -> None:
     """Write a cell's record from what its notebook handed over (`write_result`), further times, what it read, and the memory that was
     expected of it."""
-    handed_over = json.loads(handed.read_text())
+    handed_over, beside = json.loads(handed.read_text()), processes.own_peak()  # the kernel's process, and this one
     record = RECORDS[cell.phase](
         schema_version=SCHEMA,
         **{key: getattr(cell, key) for key in ("study", "phase", "backbone", "recipe", "target", "seed")},
@@ -107,7 +107,7 @@ def write(
         result=handed_over["result"],
         times=times | handed_over["times"],
         expected_memory=memory,
-        peak_memory=handed_over["peak_memory"],
+        peak_memory=None if beside is None else handed_over["peak_memory"] + beside,
         machine=machine(),
         versions=versions(),
         commit=commit(),
@@ -116,14 +116,14 @@ def write(
 
 
 def read(cell: Cell) -> Record | None:
-    """The cell's record, or None when it has none.
+    """The cell's record, or None when it has none, or an empty or a cut one.
 
     Raises Problem for one of another schema version, or one that is damaged.
     """
+    if not is_whole(cell.record):
+        return None
     try:
         stored = json.loads(cell.record.read_text())
-    except FileNotFoundError:
-        return None
     except ValueError as error:
         raise Problem(f"{_shown(cell)}: damaged ({error}); remove it and run again") from error
     version = stored.get("schema_version", 0)

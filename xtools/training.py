@@ -25,19 +25,27 @@ class Stream:
     """One source of training examples: their lengths in tokens, and the mean loss of a batch given as example indices.
 
     A batch may be computed in parts of at most `budget` tokens, whose gradients add up to the whole batch's: a core's cache holds a part,
-    and short examples are not padded to the longest of the batch. Only for losses that are means over examples.
+    and short examples are not padded to the longest of the batch. Only for losses that are means over examples, which weigh alike or as
+    `weights` says.
     """
 
     name: str
     lengths: list[int]
     loss: Callable[[list[int]], torch.Tensor]
     budget: int | None = None
+    weights: list[int] | None = None
 
     def parts(self, batch: list[int]) -> list[list[int]]:
         """The batch's indices, in one part or several of like lengths."""
         if self.budget is None:
             return [batch]
         return [[batch[i] for i in part] for part in scoring_order([self.lengths[i] for i in batch], self.budget)]
+
+    def share(self, part: list[int], batch: list[int]) -> float:
+        """What a part counts for in the mean over its batch."""
+        if self.weights is None:
+            return len(part) / len(batch)
+        return sum(self.weights[i] for i in part) / max(1, sum(self.weights[i] for i in batch))
 
 
 def plan_steps(streams: list[Stream], batch_size: int, epochs: int, seed: int, cap: int | None = None) -> list[tuple[int, list[int]]]:
@@ -144,7 +152,9 @@ def train_step(modules, streams: list[Stream], step: tuple[int, list[int]], opti
     stream, batch = streams[step[0]], step[1]
     total = torch.zeros((), device=next(modules.parameters()).device)
     for part in stream.parts(batch):
-        loss = stream.loss(part) * (len(part) / len(batch))
+        if not (share := stream.share(part, batch)):
+            continue  # of nothing to learn, the mean is no number
+        loss = stream.loss(part) * share
         loss.backward()
         total += loss.detach()
     torch.nn.utils.clip_grad_norm_(modules.parameters(), clip)

@@ -21,7 +21,7 @@ from xtools.settings import Backbone, Finetuning, Phase
 from xtools.study import Cell, Recipe, Study
 from xtools.tasks import Task, format_of
 
-PROCESS = 0.3e9  # a cell's notebook and kernel: what they do not share with the server
+PROCESS = 0.2e9  # a cell's notebook and kernel: what they do not share with the server
 DRIVER = 3e9  # what a process that computes on a GPU holds beside: CUDA's libraries, and the host's side of copies
 SCATTERED = 1.25  # over what is in use: the allocator's holes between blocks of many sizes
 PAGE = 4096  # bytes; a row of embeddings that is written back makes the pages that it lies in the cell's own
@@ -47,9 +47,9 @@ def of(study: Study, cell: Cell) -> int:
     model = _model(study, study.backbones[cell.backbone])
     own = PROCESS + (DRIVER if encoder.choose_device(study.device).type == "cuda" else 0)
     if cell.phase == "backbone":
-        return int(own + (_weights(model) if study.backbones[cell.backbone].load else _pretraining(study, model)))
+        return int(own + (0 if study.backbones[cell.backbone].load else _pretraining(study, model)))
     if cell.phase == "timing":
-        return int(own + 2 * _weights(model))  # the encoder, and a variant's copy of it
+        return int(own + (2 if study.timing.weights == "random" else 1) * _weights(model))  # a variant has a copy of its encoder
     return int(own + (_intermediate if cell.phase == "intermediate" else _target)(study, cell, model))
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 
 from xtools import ROOT
-from xtools.disk import whole
+from xtools.disk import is_whole, whole
 from xtools.problems import Problem
 
 # `finished` must answer at once, so what is heavy to import is imported where it is needed.
@@ -92,7 +92,17 @@ class Plan:
 
     def is_there(self, name: str) -> bool:
         """Whether a cell has a current record."""
-        return (store(self.cells[name].phase, self.cells[name].fingerprint) / "record.json").exists()
+        return is_whole(self._stored(name))
+
+    def _stored(self, name: str) -> Path:
+        return store(self.cells[name].phase, self.cells[name].fingerprint) / "record.json"
+
+    def drop_cut(self) -> list[str]:
+        """Remove the records that a crash left empty or cut, which are none; returns whose they were."""
+        cut = [name for name in self.cells if self._stored(name).exists() and not self.is_there(name)]
+        for name in cut:
+            self._stored(name).unlink(missing_ok=True)
+        return cut
 
     def write(self) -> None:
         from xtools.records import write_json
@@ -119,20 +129,20 @@ def read(folder: Path) -> Plan:
         raise Problem(f"{folder.name}: not planned yet; run make study PROFILE={folder.name}") from None
 
 
-def plan(study) -> Plan:
-    """The study's plan. Of cells that are equal the first stands for all, so that it is run once."""
-    from xtools.run import footprint
+def plan(study, memory: dict | None = None) -> Plan:
+    """The study's plan, with the memory that cells are expected to hold (xtools/run/footprint.py). Of cells that are equal the first stands
+    for all, so that it is run once."""
     from xtools.run.fingerprints import fingerprints
 
     known = fingerprints(study)
     first: dict[tuple[str, str], str] = {}
     for cell, fingerprint in known.items():
         first.setdefault((cell.phase, fingerprint), cell.name)
-    entries, memory = {}, footprint.of_all(study)
+    entries = {}
     for cell, fingerprint in known.items():
         above = study.upstream(cell)
         upstream = first[above.phase, known[above]] if above else None
-        entries[cell.name] = Entry(cell.phase, upstream, fingerprint, [*astuple(cell)], memory[cell])
+        entries[cell.name] = Entry(cell.phase, upstream, fingerprint, [*astuple(cell)], (memory or {}).get(cell, 0))
     return Plan(study.folder, inputs(study.name), entries)
 
 
