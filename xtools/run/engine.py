@@ -23,7 +23,7 @@ from xtools.disk import size
 from xtools.problems import Problem
 from xtools.processes import die_with_parent, end_group, stop_on_signals, undisturbed
 from xtools.run.plan import Plan, finished, link, plan, planned
-from xtools.run.warm import ADDRESS, HELD, SHARED, Server
+from xtools.run.warm import ADDRESS, HELD, Server
 
 POLL = 0.2  # seconds between looks at the records
 ROUNDS = 3  # that cells may be lost in
@@ -36,7 +36,6 @@ def run(profile: str, cores: int | None = None, engine: str = "", phase: str = "
     `engine` holds further words for Snakemake, such as `--executor slurm --jobs 64`. With a `phase`, only its cells and those that they
     start from are run.
     """
-    stop_on_signals()
     if finished(profile):
         print(f"{profile}: finished, nothing to do; report: runs/{profile}/report.html")
         return 0
@@ -58,7 +57,7 @@ def run(profile: str, cores: int | None = None, engine: str = "", phase: str = "
         todo = [name for name in grid.missing() if not phase or name in needed(grid, phase)]
         if todo:
             check(loaded, [planned(profile, name)[0] for name in todo])
-            memory = footprint.USABLE * footprint.free() - SHARED
+            memory = footprint.room()
             print(*side_by_side(grid, todo, cores, loaded.threads, memory), sep="\n", flush=True)
             with told_when_stopped(grid, todo):
                 run_cells(loaded, grid, todo, cores, server, engine, memory)

@@ -14,9 +14,11 @@ import torch
 from transformers import AutoModelForMaskedLM
 
 from xtools import encoder, finetuning, memory, scoring, tasks
+from xtools.disk import size
 from xtools.encoder import Encoder
 from xtools.problems import Problem
 from xtools.run import estimate
+from xtools.run.warm import SHARED
 from xtools.settings import Backbone, Finetuning, Phase
 from xtools.study import Cell, Recipe, Study
 from xtools.tasks import Task, format_of
@@ -39,6 +41,19 @@ def of_all(study: Study) -> dict[Cell, int]:
             except Problem:
                 alike[one] = 0
     return {cell: alike[replace(cell, seed=0)] for cell in study.cells()}
+
+
+def room() -> float:
+    """Bytes that cells may hold together on this machine now."""
+    return USABLE * free() - SHARED
+
+
+def told(study: Study) -> str:
+    """What the largest cell will hold, and how many like it fit here."""
+    sizes = of_all(study)
+    most = max(sizes, key=lambda cell: sizes[cell])
+    fit = f"{int(room() / sizes[most])} like it fit into what is free here" if sizes[most] else "its encoder is not here"
+    return f"memory: {size(sizes[most])} in a cell at most ({most.name}), beside {size(SHARED)} that cells share; {fit}"
 
 
 def of(study: Study, cell: Cell) -> int:

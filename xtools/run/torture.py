@@ -37,6 +37,7 @@ NAME = "tortured"
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
 TOKEN = "XTOOLS_TORTURE"  # environment variable by which all processes of a run are known, whoever is their parent
 WAY_DOWN, ORPHANS, PATIENCE = 10, 15, 300  # seconds for the command to stop when asked, until all is gone, for a run to end
+STARTED = 2  # seconds until Python itself has started, on a machine that is busy
 
 
 @dataclass
@@ -134,7 +135,7 @@ def disturb(project: Project, draw: random.Random, lasts: float) -> tuple[str, l
         victim.send_signal(number)
     except psutil.Error:
         who += " (gone)"
-    asked = who == "command" and number != signal.SIGKILL
+    asked = who == "command" and number != signal.SIGKILL and moment > STARTED
     took = ended(run, WAY_DOWN if who == "command" else PATIENCE)
     if took is None:
         wrong.append("the command did not end")
