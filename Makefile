@@ -14,7 +14,7 @@ RUN = .venv/bin/python -m xtools
 OPTIONS = $(PROFILE) $(if $(CORES),--cores $(CORES)) $(if $(ENGINE),--engine "$(ENGINE)")
 
 .DEFAULT_GOAL := help
-.PHONY: help study timing reference report plan fetch site submission score bench gpu backbones calibrate statistics lab prune test lint lock clean
+.PHONY: help study timing reference report plan fetch site submission score bench gpu backbones calibrate torture statistics lab prune test lint lock clean
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -66,6 +66,9 @@ gpu: ## measure this machine's GPU in eight minutes: agreement, speed, memory, l
 
 calibrate: .venv/lock ## sweep the microworld's task sizes and print the table
 	@$(RUN) calibrate $(OPTIONS)
+
+torture: .venv/lock ## kill processes of a small study at random, ROUNDS=50 times, and see that nothing is lost (SEED=0)
+	@.venv/bin/python -m xtools.run.torture --rounds $(or $(ROUNDS),50) --seed $(or $(SEED),0)
 
 statistics: .venv/lock ## hold the report's tests against simulated studies with known effects: results/statistics.csv
 	@$(RUN) statistics

@@ -1,16 +1,23 @@
 # The grid: one rule per phase. Which cells there are and what each starts from stand in the plan that `python -m xtools study` writes
 # (xtools/run/plan.py); which of them are missing is decided there too, so records are `ancient` here.
+import os
 import sys
 
 from xtools import ROOT
-from xtools.run import plan
+from xtools.run import plan, warm
 
 CELLS = plan.read(ROOT / "runs" / config["study"]).cells
 RUN = f"{sys.executable} -m xtools.run.warm {config['study']}"
+THREADS = int(config.get("threads", 1))
+ALONE = 0 if warm.ADDRESS in os.environ else warm.SHARED  # a cell without a server imports all that it uses itself
 
 
 def record(name):
     return f"{CELLS[name].phase}/{name}/record.json"
+
+
+def memory(wildcards):
+    return int((CELLS[wildcards.cell].memory + ALONE) / 1e6)
 
 
 def upstream(wildcards):
@@ -26,6 +33,9 @@ rule all:
 rule backbone:
     output:
         "backbone/{cell}/record.json",
+    threads: THREADS
+    resources:
+        mem_mb=memory,
     shell:
         RUN + " {wildcards.cell}"
 
@@ -35,6 +45,9 @@ rule intermediate:
         upstream,
     output:
         "intermediate/{cell}/record.json",
+    threads: THREADS
+    resources:
+        mem_mb=memory,
     shell:
         RUN + " {wildcards.cell}"
 
@@ -44,6 +57,9 @@ rule target:
         upstream,
     output:
         "target/{cell}/record.json",
+    threads: THREADS
+    resources:
+        mem_mb=memory,
     shell:
         RUN + " {wildcards.cell}"
 
@@ -55,5 +71,7 @@ rule timing:
     output:
         "timing/{cell}/record.json",
     threads: workflow.cores
+    resources:
+        mem_mb=memory,
     shell:
         RUN + " {wildcards.cell}"

@@ -170,7 +170,7 @@ def test_a_card_that_is_too_small_is_told_with_what_to_do():
 
 
 def gradient(made: Encoder, budget: int, monkeypatch, name: str = "xquad") -> torch.Tensor:
-    """Of one batch of 12 questions, in parts of so many tokens."""
+    """Of one batch of 12 rows, in parts of so many tokens."""
     monkeypatch.setattr(memory, "budget", lambda *asked: budget)
     task = tasks.get(name)
     features = scoring.encoded(made, task, sources.rows(WORLD, task, "train", "qaa", 12), 64)
@@ -180,12 +180,13 @@ def gradient(made: Encoder, budget: int, monkeypatch, name: str = "xquad") -> to
     parts = stream.parts([*range(len(features))])
     assert (len(parts) > 3) == (budget < 1000)
     for part in parts:
-        (stream.loss(part) * (len(part) / len(features))).backward()
+        (stream.loss(part) * stream.share(part, [*range(len(features))])).backward()
     return torch.cat([p.grad.flatten() for p in made.model.base_model.parameters() if p.grad is not None])
 
 
-def test_a_batch_in_parts_has_the_whole_batchs_gradient(tiny, monkeypatch):
-    whole, parts = (gradient(tiny, budget, monkeypatch) for budget in (10**6, 128))
+@pytest.mark.parametrize(("name", "budget"), [("xquad", 128), ("udpos", 30)])
+def test_a_batch_in_parts_has_the_whole_batchs_gradient(tiny, monkeypatch, name, budget):
+    whole, parts = (gradient(tiny, tokens, monkeypatch, name) for tokens in (10**6, budget))
     assert torch.nn.functional.cosine_similarity(whole, parts, dim=0) > 0.9999
     assert parts.norm() == pytest.approx(float(whole.norm()), rel=1e-4)
 

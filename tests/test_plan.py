@@ -33,8 +33,8 @@ def test_equal_cells_are_run_once_and_found_under_both_names(twins, place):
     assert grid.cells["target-two-mnli-xnli-s0"].upstream == "intermediate-one-mnli-s0"
     plan.link(grid)
     one, two = (grid.record(f"target-{name}-none-xnli-s0") for name in ("one", "two"))
-    one.write_text("{}")
-    assert two.read_text() == "{}" and grid.is_there("target-two-none-xnli-s0")
+    one.write_text("{}\n")
+    assert two.read_text() == "{}\n" and grid.is_there("target-two-none-xnli-s0")
 
 
 def test_a_cells_own_name_leads_where_its_fingerprint_says(place):
@@ -50,7 +50,7 @@ def test_a_plan_is_read_as_it_was_written(place):
     grid.folder.mkdir(parents=True)
     grid.write()
     assert plan.read(grid.folder) == grid
-    cell, fingerprint = plan.planned("smoke", "backbone-tiny-s0")
+    cell, fingerprint, _ = plan.planned("smoke", "backbone-tiny-s0")
     assert cell == Cell("smoke", "backbone", "tiny", seed=0) and fingerprint == grid.cells["backbone-tiny-s0"].fingerprint
 
 

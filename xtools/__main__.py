@@ -1,6 +1,7 @@
 """The command line: `python -m xtools COMMAND [STUDY]`, which the Makefile's targets call."""
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 from xtools import ROOT
 from xtools.problems import Problem
+from xtools.processes import stop_on_signals
 
 # What is heavy to import is imported by the command that needs it, so that a finished study answers at once.
 
@@ -35,7 +37,7 @@ def report(asked: argparse.Namespace) -> int:
 
 def plan(asked: argparse.Namespace) -> int:
     """show the cells, downloads, disk and compute of a study, running nothing"""
-    from xtools.run import estimate
+    from xtools.run import estimate, footprint
     from xtools.study import load, resolved
 
     loaded = load(asked.profile)
@@ -45,6 +47,7 @@ def plan(asked: argparse.Namespace) -> int:
     if loaded.left_out:
         print(loaded.left_out_told())
     estimate.show(loaded, asked.gpu)
+    print(footprint.told(loaded))
     return 0
 
 
@@ -162,15 +165,20 @@ def positive(word: str) -> int:
 
 def main(words: list[str] | None = None) -> int:
     """Run one command; the exit status: 0, 1 when cells failed, 2 for a mistake of the user's, told in one line."""
+    stop_on_signals()
     asked = parser().parse_args(words)
     try:
         return asked.run(asked)
     except Problem as error:
         print(error, file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("stopped; what was finished is kept, run again to go on", file=sys.stderr)
+    except KeyboardInterrupt as stopped:
+        with contextlib.suppress(OSError):  # the terminal may be what has gone
+            print(stopped or "stopped; what was finished is kept, run again to go on", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # who reads what is told has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
 
 
 if __name__ == "__main__":

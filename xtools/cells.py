@@ -126,8 +126,8 @@ def _not_run(cell: Cell) -> Problem:
 
 def start(profile: str, phase: str, backbone="", recipe="", target="", seed=0, folder="") -> Run:
     """The run of a notebook, from its parameters; one line of Problem for a name that the study does not have."""
-    torch.set_num_threads(1)  # cells run side by side, one thread each; and one thread gives the same sums every time
     loaded = study.load(profile)
+    torch.set_num_threads(loaded.threads)
     for name, value, known in (
         ("backbone", backbone, loaded.backbones),
         ("recipe", recipe, loaded.recipes),

@@ -17,6 +17,16 @@ def whole(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def is_whole(path: Path) -> bool:
+    """Whether a file that ends as JSON does is there to its end: one that a crash left empty or cut is not."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(-2, os.SEEK_END)
+            return file.read() == b"}\n"
+    except OSError:
+        return False
+
+
 def size(n: float) -> str:
     """Bytes for people."""
     for unit in ("B", "kB", "MB"):

@@ -30,4 +30,5 @@ def task_stream(encoder: Encoder, head: torch.nn.Module, task: Task, features: S
     sizes = [(length(f), len(f["ids"])) for f in features]
     lengths = [longest * sequences for longest, sequences in sizes]
     budget = memory.budget(encoder, max(sizes)[0], max(lengths)) if form.LOSS_IS_MEAN else None
-    return Stream(task.name, lengths, loss, budget)
+    weights = [form.weight(f) for f in features] if hasattr(form, "weight") else None
+    return Stream(task.name, lengths, loss, budget, weights)

@@ -1,5 +1,7 @@
 """What training takes of a device's memory, and so into parts of how many tokens a batch is cut to fit (`training.Stream.parts`)."""
 
+import ctypes
+
 import torch
 
 from xtools import packing
@@ -8,6 +10,8 @@ from xtools.problems import Problem
 from xtools.tasks.classification import dropout
 
 PART = 1536  # tokens of a training batch's part on a CPU: what a core's cache holds
+ROOM = 330e6  # bytes that such a part may keep for its backward pass, as cells stand side by side: long sequences come few at a time
+LOOSE = 2**27  # bytes that the allocator may keep without using them: parts of many shapes leave holes that no other part fits into
 USABLE = 0.9  # of a card's memory: the driver's own, the matrix library's workspaces and what lies scattered between blocks take the rest
 SHORT = 32  # tokens: the sequences of a part are of like lengths, and some parts are of short ones
 FUSED = ("sdpa", packing.NAME)  # attention that keeps no scores
@@ -20,9 +24,29 @@ def budget(encoder: Encoder, width: int, example: int) -> int:
     Raises Problem when that is less than an example.
     """
     if encoder.device.type != "cuda":
-        return PART
+        return max(example, min(PART, int(ROOM / per_token(encoder, width))))
     card = torch.cuda.get_device_properties(encoder.device)
     return fitting(encoder, width, example, card.total_memory, card.name)
+
+
+class _Heap(ctypes.Structure):
+    """glibc's mallinfo2(3)."""
+
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost")
+    ]
+
+
+_LIBRARY = ctypes.CDLL(None)
+if _told := getattr(_LIBRARY, "mallinfo2", None):
+    _told.restype = _Heap
+
+
+def tidy() -> None:
+    """Give memory that the allocator holds and nobody uses back to the system, where it is much (glibc's; others are left alone)."""
+    if _told is not None and _told().fordblks > LOOSE:
+        _LIBRARY.malloc_trim(0)
 
 
 def fitting(encoder: Encoder, width: int, example: int, capacity: int, card: str) -> int:

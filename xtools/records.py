@@ -14,8 +14,8 @@ from typing import Generic, TypeVar
 import pandas as pd
 from pydantic import ValidationError
 
-from xtools import ROOT
-from xtools.disk import whole
+from xtools import ROOT, processes
+from xtools.disk import is_whole, whole
 from xtools.problems import Problem
 from xtools.results import Backbone, Intermediate, Report, Stored, Target, Timing
 from xtools.study import Cell, Study
@@ -50,7 +50,8 @@ class Record(Stored, Generic[Result]):
     """A cell's result with its provenance; `times` are seconds of the cell and its parts, and when it began (s since 1970).
 
     `study` and `backbone` are the names in the study that ran the cell; others that share it may call it otherwise. `read` is what it and
-    those before it read, encoder and data, each with its commit or the hash of its files.
+    those before it read, encoder and data, each with its commit or the hash of its files. Memory is in bytes, of the cell's own
+    (`processes.own_peak`): what was expected (xtools/run/footprint.py) and what it held; None where it is not known.
     """
 
     schema_version: int
@@ -64,6 +65,8 @@ class Record(Stored, Generic[Result]):
     read: dict[str, str] = {}
     result: Result
     times: dict[str, float]
+    expected_memory: int | None = None
+    peak_memory: int | None = None
     machine: Machine
     versions: dict[str, str]
     commit: str
@@ -81,17 +84,21 @@ RECORDS: dict[str, type[Record]] = {
 def write_json(path: Path, value) -> None:
     """Write a value as JSON."""
     with whole(path) as partial:
-        partial.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")
+        partial.write_text(json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")
 
 
 def write_result(path: Path, result: Stored, times: dict[str, float]) -> None:
-    """Hand a cell's result and the times of its parts from its notebook to what writes the record."""
-    path.write_text(json.dumps({"result": result.model_dump(mode="json"), "times": times}))
+    """Hand a cell's result, the times of its parts, and what it has held of memory, from its notebook to what writes the record."""
+    handed = {"result": result.model_dump(mode="json"), "times": times, "peak_memory": processes.own_peak()}
+    path.write_text(json.dumps(handed, allow_nan=False))
 
 
-def write(cell: Cell, fingerprint: str, handed: Path, times: dict[str, float], what: dict[str, str] | None = None) -> None:
-    """Write a cell's record from what its notebook handed over (`write_result`), further times, and what it read."""
-    handed_over = json.loads(handed.read_text())
+def write(
+    cell: Cell, fingerprint: str, handed: Path, times: dict[str, float], what: dict[str, str] | None = None, memory: int | None = None
+) -> None:
+    """Write a cell's record from what its notebook handed over (`write_result`), further times, what it read, and the memory that was
+    expected of it."""
+    handed_over, beside = json.loads(handed.read_text()), processes.own_peak()  # the kernel's process, and this one
     record = RECORDS[cell.phase](
         schema_version=SCHEMA,
         **{key: getattr(cell, key) for key in ("study", "phase", "backbone", "recipe", "target", "seed")},
@@ -99,6 +106,8 @@ def write(cell: Cell, fingerprint: str, handed: Path, times: dict[str, float], w
         read=what or {},
         result=handed_over["result"],
         times=times | handed_over["times"],
+        expected_memory=memory,
+        peak_memory=None if beside is None else handed_over["peak_memory"] + beside,
         machine=machine(),
         versions=versions(),
         commit=commit(),
@@ -107,14 +116,14 @@ def write(cell: Cell, fingerprint: str, handed: Path, times: dict[str, float], w
 
 
 def read(cell: Cell) -> Record | None:
-    """The cell's record, or None when it has none.
+    """The cell's record, or None when it has none, or an empty or a cut one.
 
     Raises Problem for one of another schema version, or one that is damaged.
     """
+    if not is_whole(cell.record):
+        return None
     try:
         stored = json.loads(cell.record.read_text())
-    except FileNotFoundError:
-        return None
     except ValueError as error:
         raise Problem(f"{_shown(cell)}: damaged ({error}); remove it and run again") from error
     version = stored.get("schema_version", 0)

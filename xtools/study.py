@@ -12,7 +12,21 @@ from pydantic import Field, PrivateAttr, ValidationError, model_validator
 from xtools import ROOT, rules, tasks
 from xtools.benchmark import LANGUAGES
 from xtools.problems import Problem, nearest
-from xtools.settings import Backbone, Dumper, Evaluation, Loader, Phase, Pretraining, Recipe, Retrieval, Share, Strict, Timing, over
+from xtools.settings import (
+    Backbone,
+    Dumper,
+    Evaluation,
+    Loader,
+    Phase,
+    Positive,
+    Pretraining,
+    Recipe,
+    Retrieval,
+    Share,
+    Strict,
+    Timing,
+    over,
+)
 from xtools.sources import Source
 
 PROTOCOLS = ROOT / "params" / "ledgers" / "protocols.yaml"
@@ -53,6 +67,7 @@ class Study(Strict):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     batches: Literal["auto", "padded", "packed", "compiled"] = "auto"
     vocabulary: Literal["seen", "whole"] = "seen"  # of the word embeddings, what training holds and cells keep: to the bit the same results
+    threads: Positive = 1  # of a cell on a CPU: numbers hang on them, so they are the study's and not what the machine has to spare
     gradient_checkpointing: bool = False  # while it trains, an encoder keeps its layers' inputs alone: less memory, a third more time
 
     @model_validator(mode="after")

@@ -11,7 +11,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from xtools import dropout
+from xtools import dropout, memory
 from xtools.batching import scoring_order, training_order
 from xtools.disk import whole
 from xtools.selection import Selection
@@ -25,19 +25,27 @@ class Stream:
     """One source of training examples: their lengths in tokens, and the mean loss of a batch given as example indices.
 
     A batch may be computed in parts of at most `budget` tokens, whose gradients add up to the whole batch's: a core's cache holds a part,
-    and short examples are not padded to the longest of the batch. Only for losses that are means over examples.
+    and short examples are not padded to the longest of the batch. Only for losses that are means over examples, which weigh alike or as
+    `weights` says.
     """
 
     name: str
     lengths: list[int]
     loss: Callable[[list[int]], torch.Tensor]
     budget: int | None = None
+    weights: list[int] | None = None
 
     def parts(self, batch: list[int]) -> list[list[int]]:
         """The batch's indices, in one part or several of like lengths."""
         if self.budget is None:
             return [batch]
         return [[batch[i] for i in part] for part in scoring_order([self.lengths[i] for i in batch], self.budget)]
+
+    def share(self, part: list[int], batch: list[int]) -> float:
+        """What a part counts for in the mean over its batch."""
+        if self.weights is None:
+            return len(part) / len(batch)
+        return sum(self.weights[i] for i in part) / max(1, sum(self.weights[i] for i in batch))
 
 
 def plan_steps(streams: list[Stream], batch_size: int, epochs: int, seed: int, cap: int | None = None) -> list[tuple[int, list[int]]]:
@@ -144,8 +152,10 @@ def train_step(modules, streams: list[Stream], step: tuple[int, list[int]], opti
     stream, batch = streams[step[0]], step[1]
     total = torch.zeros((), device=next(modules.parameters()).device)
     for part in stream.parts(batch):
+        if not (share := stream.share(part, batch)):
+            continue  # of nothing to learn, the mean is no number
         with dropout.on(total.device):  # backward too: what is computed again there must be dropped again
-            loss = stream.loss(part) * (len(part) / len(batch))
+            loss = stream.loss(part) * share
             loss.backward()
         total += loss.detach()
     torch.nn.utils.clip_grad_norm_(modules.parameters(), clip)
@@ -153,6 +163,7 @@ def train_step(modules, streams: list[Stream], step: tuple[int, list[int]], opti
         group["lr"] = rate
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
+    memory.tidy()
     return total
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from xtools import ROOT, records, results
+from xtools.disk import size
 from xtools.problems import Problem
 from xtools.report import stats
 from xtools.report.blocks import Interval
@@ -56,6 +57,16 @@ def variants_frame(result: results.Timing) -> pd.DataFrame:
 def _setting(result: results.Timing) -> str:
     """Precision and attention of the timed pass, and TF32 where it was on, as a variant would be named."""
     return f"{result.precision}/{result.attention}" + (", TF32" if result.measured.tf32 else "")
+
+
+def memory(there: list[records.Record]) -> str | None:
+    """What the cell that held most of memory held, and what was expected of it; None where no record has it."""
+    if not (known := [record for record in there if record.peak_memory and record.expected_memory]):
+        return None
+    most = max(known, key=lambda record: record.peak_memory or 0)
+    return (
+        f"{size(most.peak_memory or 0)} in a cell at most, beside what cells share; {size(most.expected_memory or 0)} were expected of it"
+    )
 
 
 def sweep_memory(result: results.Timing) -> pd.DataFrame:

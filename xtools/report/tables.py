@@ -9,7 +9,7 @@ import yaml
 from scipy.stats import spearmanr
 
 from xtools import ROOT, benchmark, records, results, scoring, tasks
-from xtools.report import blocks, choosing, items, power, stats
+from xtools.report import blocks, choosing, costs, items, power, stats
 from xtools.sources import world
 from xtools.study import Cell, Recipe, Study
 
@@ -86,6 +86,7 @@ def what_was_run(study: Study) -> pd.DataFrame:
         "left out": study.left_out_told() or None,
         "cells": f"{present} of {total} there, {total - present} missing",
         "compute": _compute([record.times for record in there]),
+        "memory": costs.memory(there),
         "commit": ", ".join(sorted({record.commit for record in there})) or "–",
         "machine": "; ".join(sorted({str(record.machine) for record in there})) or "–",
         "libraries": "; ".join([", ".join(sorted(libraries)) or "–", *records.of_other_versions(there)]),

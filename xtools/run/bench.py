@@ -80,18 +80,18 @@ def cell_overhead(rounds: int) -> dict | None:
         import papermill  # noqa: F401
     except ImportError:
         return None
-    from xtools.run import engine, warm
+    from xtools.run import engine
 
     cells = [nbformat.v4.new_code_cell(code) for code in ("", "import torch, transformers\nfrom xtools import study")]
     cells[0]["metadata"]["tags"] = ["parameters"]
     kernel = {"name": "python3", "display_name": "Python 3"}
     seconds: dict[str, list[float]] = {"ours": [], "papermill": []}
-    with tempfile.TemporaryDirectory() as folder, engine.cell_server() as address:
+    with tempfile.TemporaryDirectory() as folder, engine.cell_server() as server:
         source = Path(folder, "empty.ipynb")
         nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), source)
         for i in range(rounds + 1):
             start = time.perf_counter()
-            if warm.ask(address, str(source), str(Path(folder, "ours.ipynb"))):
+            if server.ask(str(source), str(Path(folder, "ours.ipynb"))):
                 return None
             middle = time.perf_counter()
             command = [sys.executable, "-m", "papermill", str(source), str(Path(folder, "out.ipynb"))]

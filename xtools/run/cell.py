@@ -7,25 +7,32 @@ from pathlib import Path
 from typing import NoReturn
 
 from xtools import ROOT, records, study
+from xtools.disk import is_whole
 from xtools.problems import Problem
 from xtools.report import pages
 from xtools.run import fingerprints, kernels
 from xtools.study import Cell
 
 RESULT, FAILED, RUNNING = "result.json", "failed.txt", "running"
+LINE = 2000  # characters of a reason at most
 
 
-def execute(cell: Cell, fingerprint: str) -> None:
-    """Run a cell unless its record is there; a failed one leaves its notebook, with its traceback, and the reason in `failed.txt`.
+def execute(cell: Cell, fingerprint: str, memory: int | None = None) -> None:
+    """Run a cell unless its record is there; one that fails, however it does, leaves its notebook, with its traceback, and the reason in
+    `failed.txt`.
+    `memory` is what it is expected to hold (bytes), for its record.
 
     Raises Problem with that reason.
     """
     with alone(cell.folder):
-        if not cell.record.exists():
+        if not is_whole(cell.record):
             clear(cell.folder)
-            check(cell, fingerprint)
-            times = run(cell)
-            record(cell, fingerprint, times, check(cell, fingerprint))
+            try:
+                check(cell, fingerprint)
+                times = run(cell)
+                record(cell, fingerprint, times, check(cell, fingerprint), memory)
+            except Exception as error:
+                fail(cell, error)
 
 
 @contextlib.contextmanager
@@ -52,17 +59,28 @@ def check(cell: Cell, fingerprint: str) -> dict[str, str]:
         return {}
     loaded = study.load(cell.study)
     if fingerprints.fingerprint(loaded, cell, {}) != fingerprint:
-        fail(cell, Problem("its parameters, notebook or data have changed since it was planned; run the study again"))
+        raise Problem("its parameters, notebook or data have changed since it was planned; run the study again")
     return fingerprints.read(loaded, cell)
 
 
-def fail(cell: Cell, problem: Problem) -> NoReturn:
-    """Leave the reason of a failure, and the notebook as far as it got; raises Problem."""
-    executed = cell.folder / "notebook.ipynb"
-    (cell.folder / FAILED).write_text(f"{problem}\n")
-    if executed.exists():
+def fail(cell: Cell, error: Exception) -> NoReturn:
+    """Leave the reason of a failure, in one line, and the notebook as far as it got, where there is room for them; raises Problem."""
+    told = str(error) if isinstance(error, Problem) else f"{type(error).__name__}: {error}"
+    executed, line = cell.folder / "notebook.ipynb", " ".join(told.split())
+    leave(cell.folder, line)
+    with contextlib.suppress(Exception):  # a notebook that was cut, a disk that is full: the reason is told already
         pages.page(executed, executed.with_suffix(".html"), f"{cell.name} (failed)")
-    raise Problem(f"{cell.name}: {problem} (see {executed.relative_to(ROOT)})") from problem
+    raise Problem(f"{cell.name}: {line} (see {executed.relative_to(ROOT)})") from error
+
+
+def leave(folder: Path, line: str) -> None:
+    """Write the reason of a failure into what was kept for it (`RUNNING`), since a full disk has no more."""
+    kept = folder / RUNNING
+    with contextlib.suppress(OSError):
+        with open(kept, "r+" if kept.exists() else "w") as file:
+            file.write(f"{line[:LINE]}\n")
+            file.truncate()
+        kept.rename(folder / FAILED)
 
 
 def run(cell: Cell) -> dict[str, float]:
@@ -72,15 +90,10 @@ def run(cell: Cell) -> dict[str, float]:
     """
     began, clock = time.time(), time.monotonic()
     executed = cell.folder / "notebook.ipynb"
-    (cell.folder / RUNNING).touch()  # what the engine shows as running
-    try:
-        kernels.execute(ROOT / "notebooks" / f"{records.NOTEBOOKS[cell.phase]}.py", parameters(cell), executed)
-        if not (cell.folder / RESULT).exists():
-            raise Problem("its notebook ended without a result")
-    except Problem as problem:
-        fail(cell, problem)
-    finally:
-        (cell.folder / RUNNING).unlink(missing_ok=True)
+    (cell.folder / RUNNING).write_text(" " * LINE)  # what the engine shows as running, and room for the reason of a failure
+    kernels.execute(ROOT / "notebooks" / f"{records.NOTEBOOKS[cell.phase]}.py", parameters(cell), executed)
+    if not (cell.folder / RESULT).exists():
+        raise Problem("its notebook ended without a result")
     return {"began": began, "seconds": time.monotonic() - clock}
 
 
@@ -90,9 +103,9 @@ def parameters(cell: Cell) -> dict:
     return given | {"study": cell.study, "folder": str(cell.folder)} | ({} if cell.phase == "report" else {"seed": cell.seed})
 
 
-def record(cell: Cell, fingerprint: str, times: dict[str, float], what: dict[str, str]) -> None:
+def record(cell: Cell, fingerprint: str, times: dict[str, float], what: dict[str, str], memory: int | None) -> None:
     """Render the executed notebook and write the record of its result; what training had saved in case of a failure goes."""
     pages.page(cell.folder / "notebook.ipynb", cell.folder / "notebook.html", cell.name)
-    records.write(cell, fingerprint, cell.folder / RESULT, times, what)
-    for done in (cell.folder / RESULT, *cell.folder.glob("checkpoint*.safetensors")):
-        done.unlink()
+    records.write(cell, fingerprint, cell.folder / RESULT, times, what, memory)
+    for done in (cell.folder / RESULT, cell.folder / RUNNING, *cell.folder.glob("checkpoint*.safetensors")):
+        done.unlink(missing_ok=True)

@@ -2,27 +2,32 @@
 
 import contextlib
 import fcntl
+import getpass
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-import traceback
+from functools import partial
 from pathlib import Path
 
+import psutil
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from xtools import ROOT
+from xtools.disk import size
 from xtools.problems import Problem
-from xtools.processes import die_with_parent, stop_on_signals
+from xtools.processes import die_with_parent, end_group, stop_on_signals, undisturbed
 from xtools.run.plan import Plan, finished, link, plan, planned
-from xtools.run.warm import ADDRESS, ask, serve
+from xtools.run.warm import ADDRESS, HELD, Server
 
 POLL = 0.2  # seconds between looks at the records
-HELD: list[int] = []  # descriptors of locks, which no child may keep
+ROUNDS = 3  # that cells may be lost in
+LEFT = "xtools-"  # begins the names of temporary folders, before their engine's process
 
 
 def run(profile: str, cores: int | None = None, engine: str = "", phase: str = "") -> int:
@@ -35,6 +40,7 @@ def run(profile: str, cores: int | None = None, engine: str = "", phase: str = "
         print(f"{profile}: finished, nothing to do; report: runs/{profile}/report.html")
         return 0
     from xtools import heads, study
+    from xtools.run import footprint
 
     loaded = study.load(profile)
     cores = cores or default_cores(loaded)
@@ -43,22 +49,36 @@ def run(profile: str, cores: int | None = None, engine: str = "", phase: str = "
     heads.check(loaded)
     fetch_first(loaded)
     heads.check(loaded)  # of what has been fetched, its weights say more
-    with locked(loaded.folder), cell_server() as address:
-        grid = plan(loaded)
+    with locked(loaded.folder), cell_server(loaded.folder / "server.log") as server:
+        grid = plan(loaded, footprint.of_all(loaded))
         grid.write()
         link(grid)
+        tell_cut(grid)
         todo = [name for name in grid.missing() if not phase or name in needed(grid, phase)]
         if todo:
             check(loaded, [planned(profile, name)[0] for name in todo])
-            run_cells(loaded, grid, todo, cores, address, engine)
+            memory = footprint.room()
+            print(*side_by_side(grid, todo, cores, loaded.threads, memory), sep="\n", flush=True)
+            with told_when_stopped(grid, todo):
+                run_cells(loaded, grid, todo, cores, server, engine, memory)
         failed = [name for name in todo if not grid.is_there(name)]
-        headline = make_report(grid, address)
+        headline = make_report(grid, server)
     for name in failed:
         print(f"failed: {failure(grid, name)}")
     print(f"{headline}\nreport: runs/{profile}/report.html")
     if failed:
         print(f"{len(failed)} of {len(grid.cells)} cells failed; mend the cause and run again: only these are run")
     return 1 if failed else 0
+
+
+@contextlib.contextmanager
+def told_when_stopped(grid: Plan, todo: list[str]):
+    """An interruption says what is done, and how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        done = sum(map(grid.is_there, todo))
+        raise KeyboardInterrupt(f"stopped: {done} of {len(todo)} cells are done; make study PROFILE={grid.folder.name} goes on") from None
 
 
 def fetch_first(loaded) -> None:
@@ -68,6 +88,12 @@ def fetch_first(loaded) -> None:
 
     if not fetch.is_offline() and any(lacking.due(loaded)[:2]):
         fetch.run(loaded, newest=False)
+
+
+def tell_cut(grid: Plan) -> None:
+    """Remove records that are none, and say so."""
+    if cut := grid.drop_cut():
+        print(f"{len(cut)} records were empty or cut, and count as none: {', '.join(cut)}")
 
 
 def check(loaded, cells: list) -> None:
@@ -101,6 +127,19 @@ def default_cores(loaded) -> int:
     return torch.cuda.device_count() if gpu else len(os.sched_getaffinity(0))
 
 
+def side_by_side(grid: Plan, todo: list[str], cores: int, threads: int, memory: float) -> list[str]:
+    """How many cells run at a time, and why; then those that expect more memory (bytes) than there is, which run alone."""
+    most = max(todo, key=lambda name: grid.cells[name].memory)
+    held, room = (grid.cells[most].memory, max(1, cores // threads))
+    fit = max(1, int(memory / held)) if held else room
+    told = f"{cores} cores and {size(memory)} of memory, of which a cell takes {size(held)} at most ({most})"
+    lines = [f"{len(todo)} cells, at least {min(room, fit, len(todo))} at a time: {told}"]
+    if held > memory:
+        how = "a smaller max_length, gradient_checkpointing: true, or a smaller evaluation.test where it is searched"
+        lines.append(f"{most} may need {size(held)} of memory, more than is free; it runs alone, and less of it takes {how}")
+    return lines
+
+
 @contextlib.contextmanager
 def locked(folder: Path):
     """Only one run of a study at a time; the lock names its holder's process, and goes with it."""
@@ -123,61 +162,91 @@ def locked(folder: Path):
 
 
 @contextlib.contextmanager
-def cell_server():
-    """A server of warm cells, in a session of its own; it and all that it started end with the block."""
+def cell_server(log: Path | None = None):
+    """A server of warm cells, which writes to `log` (None: to the terminal); it and all that it started end with the block, and what it left in the temporary
+    folder, as does what was left there by an engine that is dead."""
     stop_on_signals()
-    with tempfile.TemporaryDirectory(prefix="xtools-") as folder:
+    sweep()
+    with tempfile.TemporaryDirectory(prefix=f"{LEFT}{os.getpid()}-", ignore_cleanup_errors=True) as folder:
         os.environ["JUPYTER_RUNTIME_DIR"] = folder  # connection files and sockets: a short path, removed at the end
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
             os.environ[name] = "1"
-        address = str(Path(folder, "server"))
-        pid = os.fork()
-        if pid == 0:
-            for lock in HELD:
-                os.close(lock)  # or it would be held as long as the server lives
-            os.setsid()
-            for number in (signal.SIGTERM, signal.SIGHUP):
-                signal.signal(number, signal.SIG_DFL)
-            die_with_parent()
-            try:
-                serve(address)
-            except BaseException:
-                traceback.print_exc()
-            os._exit(1)
+        server = Server(str(Path(folder, "server")), log)
         try:
-            yield address
+            yield server
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(pid, signal.SIGTERM)
-            os.waitpid(pid, 0)
+            with undisturbed():
+                server.stop()
 
 
-def run_cells(loaded, grid: Plan, todo: list[str], cores: int, address: str, engine: str) -> None:
-    """Let Snakemake run the cells in `todo`, showing what is done, what runs and the time left.
+def sweep() -> None:
+    """Remove the temporary folders of engines that are dead."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{LEFT}[0-9]*-*"):
+        holder = folder.name.removeprefix(LEFT).partition("-")[0]
+        if holder.isdigit() and folder.owner() == getpass.getuser() and not psutil.pid_exists(int(holder)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def run_cells(loaded, grid: Plan, todo: list[str], cores: int, server: Server, engine: str, memory: float) -> None:
+    """Let Snakemake run the cells in `todo`, as many side by side as `cores` and `memory` (bytes) allow, showing what is done, what runs and
+    the time left.
+
+    Cells that are lost because their client, Snakemake or the server was killed are run again.
 
     Raises Problem when Snakemake stopped before any cell.
     """
-    command = [sys.executable, "-m", "snakemake", *(f"{grid.cells[name].phase}/{name}/record.json" for name in todo)]
-    command += ["--snakefile", str(ROOT / "Snakefile"), "--directory", str(loaded.folder)]
+    command = ["--snakefile", str(ROOT / "Snakefile"), "--directory", str(loaded.folder)]
     command += ["--cores", str(cores), "--keep-going", "--quiet", "all", "--nolock", "--drop-metadata", "--ignore-incomplete"]
-    command += ["--rerun-triggers", "mtime", "--latency-wait", "5", "--config", f"study={loaded.name}"]
+    command += ["--rerun-triggers", "mtime", "--latency-wait", "5", "--config", f"study={loaded.name}", f"threads={loaded.threads}"]
     command += shlex.split(engine)
-    environment = os.environ | {ADDRESS: address, "PYTHONPATH": str(ROOT)}
+    environment, gently = os.environ | {ADDRESS: server.address, "PYTHONPATH": str(ROOT)}, signal.SIGKILL
     if "--executor" in engine:
+        gently = signal.SIGINT  # upon which Snakemake takes its jobs back
         for name in (ADDRESS, "JUPYTER_RUNTIME_DIR"):
             environment.pop(name)  # a cluster's nodes reach neither this machine's server nor its folder for sockets
-    log, begun = loaded.folder / "snakemake.log", time.time()
-    with open(log, "w") as file:
-        process = subprocess.Popen(command, env=environment, stdout=file, stderr=subprocess.STDOUT, start_new_session=True)
-        try:
-            watch(grid, todo, process, begun)
-        except BaseException:
-            os.killpg(process.pid, signal.SIGTERM)
-            raise
+    else:
+        command += ["--resources", f"mem_mb={max(1, int(memory / 1e6))}"]
+    log, begun, left = loaded.folder / "snakemake.log", time.time(), todo
+    log.unlink(missing_ok=True)
+    for _ in range(ROUNDS):
+        asked = [f"{grid.cells[name].phase}/{name}/record.json" for name in left]
+        with open(log, "a") as file, snakemake([*asked, *command], environment, file, gently) as process:
+            watch(grid, left, process, begun, server)
+        left = lost(grid, todo, begun)
+        if not left or process.returncode > 1:  # 1: of jobs; more: it did not take its words
+            break
+        print(f"{len(left)} cells were lost with a process that was killed, and are run again", flush=True)
     if process.returncode and not any(ended(grid, name, begun) for name in todo):
         tail = " ".join(log.read_text().split()[-40:])
         raise Problem(f"snakemake stopped: {tail} (see {log.relative_to(ROOT)})")
+
+
+@contextlib.contextmanager
+def snakemake(words: list[str], environment: dict[str, str], log, gently: signal.Signals):
+    """A Snakemake in a session of its own, which ends with the block, or with this process."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "snakemake", *words],
+        env=environment,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        preexec_fn=partial(die_with_parent, os.getpid(), gently),
+    )
+    try:
+        yield process
+    finally:
+        with undisturbed():
+            end_group(process, gently, 5)
+
+
+def lost(grid: Plan, names: list[str], begun: float) -> list[str]:
+    """The cells that have neither come to an end nor wait for one that failed."""
+
+    def waits_in_vain(name: str | None) -> bool:
+        return name is not None and not grid.is_there(name) and (ended(grid, name, begun) or waits_in_vain(grid.cells[name].upstream))
+
+    return [name for name in names if not grid.is_there(name) and not waits_in_vain(name)]
 
 
 def ended(grid: Plan, name: str, begun: float) -> bool:
@@ -186,13 +255,14 @@ def ended(grid: Plan, name: str, begun: float) -> bool:
     return grid.is_there(name) or (failed.exists() and failed.stat().st_mtime >= begun)
 
 
-def watch(grid: Plan, todo: list[str], process, begun: float) -> None:
+def watch(grid: Plan, todo: list[str], process, begun: float, server: Server) -> None:
     """Follow the records as they appear: a bar on a terminal, a line per finished cell elsewhere."""
     console, started = Console(), time.monotonic()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[left]}"), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task, waiting = bar.add_task("starting", total=len(todo), left=""), set(todo)
+        task, waiting = bar.add_task("starting", total=len(todo), left=""), {name for name in todo if not ended(grid, name, begun)}
         while waiting:
+            server.ensure()
             gone = process.poll() is not None  # asked first, so that nothing that it did is missed
             for name in sorted(name for name in waiting if ended(grid, name, begun)):
                 waiting.discard(name)
@@ -230,7 +300,7 @@ def failure(grid: Plan, name: str) -> str:
     return f"{name}: not run, as {upstream} failed" if upstream else f"{name}: not run"
 
 
-def make_report(grid: Plan, address: str) -> str:
+def make_report(grid: Plan, server: Server) -> str:
     """Execute the report's notebook, render it, and note in the plan of a complete study which report is its own; returns the headline.
 
     Raises Problem when the notebook fails.
@@ -239,9 +309,9 @@ def make_report(grid: Plan, address: str) -> str:
     from xtools.report import pages
 
     profile = grid.folder.name
-    cell, _ = planned(profile, "report")
+    cell, *_ = planned(profile, "report")
     cell.record.unlink(missing_ok=True)
-    if ask(address, profile, "report"):
+    if server.ask(profile, "report"):
         raise Problem(f"{profile}: the report failed; its notebook is in runs/{profile}/report")
     page = grid.folder / "report.html"
     pages.page(cell.folder / "notebook.ipynb", page, f"{profile}: report", code=False)
@@ -256,11 +326,12 @@ def report(profile: str) -> int:
     from xtools import study
 
     loaded = study.load(profile)
-    with locked(loaded.folder), cell_server() as address:
+    with locked(loaded.folder), cell_server(loaded.folder / "server.log") as server:
         grid = plan(loaded)
+        tell_cut(grid)
         link(grid, only_current=True)
         if old := [name for name in grid.cells if grid.record(name).exists() and not grid.is_there(name)]:
             print(f"{len(old)} of {len(grid.cells)} records are of other code or parameters; make study PROFILE={profile} runs them anew")
-        make_report(grid, address)
+        make_report(grid, server)
     print(f"report: runs/{profile}/report.html")
     return 0

@@ -240,9 +240,18 @@ def searches(study: Study, search: float, on: Machine, notes: set[str]) -> list[
 
 
 def _memory(study: Study, task: Task, config, notes: set[str]) -> float:
+    return 4 * parameters(config) + PROCESS + held_rows(study, task, config, notes)
+
+
+def held_rows(study: Study, task: Task, config, notes: set[str]) -> float:
+    """Bytes of a target's test rows in all languages, and where they are searched, of the vectors of one language's."""
+    if not task.is_searched:
+        return A_ROW * sum(_scored(study, task, "test", notes).values())
     pairs = searched(study, task, notes)
     texts = sum(n for n, _ in pairs.values()) + (max if task.pooled else sum)(m for _, m in pairs.values())
-    return 4 * parameters(config) + search_memory(max(map(sum, pairs.values())), texts, config.hidden_size)
+    most, hidden, depth = max(map(sum, pairs.values())), config.hidden_size, config.num_hidden_layers
+    swept = 4 * most * depth * hidden if study.retrieval.sweep and scoring.are_few(most, depth, hidden) else 0
+    return max(search_memory(most, texts, hidden) - PROCESS, swept + A_ROW * texts)
 
 
 def _size(study: Study, task: Task, split: str, language: str, cap: int | None, notes: set[str]) -> int:
@@ -264,11 +273,11 @@ def _per_example(study: Study, task: Task, split: str, width: int, config, notes
     lengths = _lengths(study, task.name, split, width)
     if lengths is None:
         notes.add(LENGTHS)
-        return sum(timing.flops(config, n) for n in _longest(task, split, width))
+        return sum(timing.flops(config, n) for n in longest(task, split, width))
     return sum(timing.flops(config, n) for row in lengths for n in row) / len(lengths)
 
 
-def _longest(task: Task, split: str, width: int) -> list[int]:
+def longest(task: Task, split: str, width: int) -> list[int]:
     """The lengths of the longest example's sequences; one that a dual encoder is trained on is a query and a candidate."""
     if task.is_searched and split == "train":
         return [task.length_of("test", width), width]

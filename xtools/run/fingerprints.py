@@ -132,7 +132,8 @@ def parameters(study: Study, cell: Cell) -> dict:
         "precision": study.precision,
         "subset": study.subset,
     }
-    return common | BY_PHASE[cell.phase](study, cell)
+    threads = {"threads": study.threads} if study.threads > 1 and cell.phase != "timing" else {}  # timing has its own
+    return common | threads | BY_PHASE[cell.phase](study, cell)
 
 
 def _backbone(study: Study, cell: Cell) -> dict:

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 import uuid
+from functools import cache
 from pathlib import Path
 
 import jupytext
@@ -21,38 +22,7 @@ from traitlets import default
 
 from xtools import ROOT
 from xtools.problems import Problem
-from xtools.processes import die_with_parent
-
-
-class ForkedProcess:
-    """A forked child with the part of subprocess.Popen's interface that Jupyter's local provisioner uses."""
-
-    stdin = stdout = stderr = None
-
-    def __init__(self, pid: int):
-        self.pid = pid
-        self.returncode: int | None = None
-
-    def poll(self) -> int | None:
-        if self.returncode is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            self.returncode = os.waitstatus_to_exitcode(status) if pid else None
-        return self.returncode
-
-    def wait(self) -> int:
-        if self.returncode is None:
-            self.returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-        return self.returncode
-
-    def send_signal(self, number: int) -> None:
-        if self.poll() is None:
-            os.kill(self.pid, number)
-
-    def terminate(self) -> None:
-        self.send_signal(signal.SIGTERM)
-
-    def kill(self) -> None:
-        self.send_signal(signal.SIGKILL)
+from xtools.processes import Child, die_with_parent
 
 
 class ForkProvisioner(LocalProvisioner):
@@ -66,10 +36,11 @@ class ForkProvisioner(LocalProvisioner):
         arguments = cmd[cmd.index("ipykernel_launcher") + 1 :]
         sys.stdout.flush()
         sys.stderr.flush()
-        pid = os.fork()
+        parent, pid = os.getpid(), os.fork()
         if pid == 0:
+            die_with_parent(parent)
             _become_kernel(arguments, kwargs.get("cwd"))
-        self.process = ForkedProcess(pid)  # type: ignore[assignment]  # declared as Popen, of which it has the part in use
+        self.process = Child(pid)  # type: ignore[assignment]  # declared as Popen, of which it has the part in use
         self.pid, self.pgid = pid, None
         return self.connection_info
 
@@ -78,7 +49,6 @@ def _become_kernel(arguments: list[str], cwd: str | None) -> None:
     """Run an IPython kernel in this (forked) process until it is told to stop; never returns."""
     status = 1
     try:
-        die_with_parent()
         signal.set_wakeup_fd(-1)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what cells print goes to the notebook; the rest is how to attach a debugger
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
@@ -113,6 +83,12 @@ class PromptClient(AsyncKernelClient):
         raise RuntimeError("the kernel died or did not answer")
 
 
+@cache
+def _folder() -> tempfile.TemporaryDirectory:
+    """Where kernels without an engine have their sockets; it goes with this process."""
+    return tempfile.TemporaryDirectory(prefix=f"xtools-{os.getpid()}-")
+
+
 class ForkedKernelManager(AsyncKernelManager):
     """A kernel manager whose kernels are forks of this process, reached over Unix sockets (no ports to race for)."""
 
@@ -127,7 +103,7 @@ class ForkedKernelManager(AsyncKernelManager):
     @default("ip")
     def _ip(self):
         """The stem of the socket files; one per kernel, in a folder whose path is short enough for Unix sockets."""
-        return os.path.join(os.environ.get("JUPYTER_RUNTIME_DIR") or tempfile.mkdtemp(prefix="xtools-"), uuid.uuid4().hex[:12])
+        return os.path.join(os.environ.get("JUPYTER_RUNTIME_DIR") or _folder().name, uuid.uuid4().hex[:12])
 
     async def _async_finish_shutdown(self, waittime=None, pollinterval=0.01, restart=False):
         """As the library's, which looks only every tenth of a second whether the kernel has ended."""

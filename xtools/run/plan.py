@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 
 from xtools import ROOT
-from xtools.disk import whole
+from xtools.disk import is_whole, whole
 from xtools.problems import Problem
 
 # `finished` must answer at once, so what is heavy to import is imported where it is needed.
@@ -62,12 +62,14 @@ def _encoders(values: dict, like: dict) -> list[Path]:
 
 @dataclass(frozen=True)
 class Entry:
-    """A planned cell: its phase, the name of the cell that it starts from, its fingerprint, and the arguments of its `Cell`."""
+    """A planned cell: its phase, the name of the cell that it starts from, its fingerprint, the arguments of its `Cell`, and the bytes of
+    memory that it is expected to hold."""
 
     phase: str
     upstream: str | None
     fingerprint: str
     cell: list
+    memory: int = 0
 
 
 @dataclass
@@ -90,7 +92,17 @@ class Plan:
 
     def is_there(self, name: str) -> bool:
         """Whether a cell has a current record."""
-        return (store(self.cells[name].phase, self.cells[name].fingerprint) / "record.json").exists()
+        return is_whole(self._stored(name))
+
+    def _stored(self, name: str) -> Path:
+        return store(self.cells[name].phase, self.cells[name].fingerprint) / "record.json"
+
+    def drop_cut(self) -> list[str]:
+        """Remove the records that a crash left empty or cut, which are none; returns whose they were."""
+        cut = [name for name in self.cells if self._stored(name).exists() and not self.is_there(name)]
+        for name in cut:
+            self._stored(name).unlink(missing_ok=True)
+        return cut
 
     def write(self) -> None:
         from xtools.records import write_json
@@ -117,8 +129,9 @@ def read(folder: Path) -> Plan:
         raise Problem(f"{folder.name}: not planned yet; run make study PROFILE={folder.name}") from None
 
 
-def plan(study) -> Plan:
-    """The study's plan. Of cells that are equal the first stands for all, so that it is run once."""
+def plan(study, memory: dict | None = None) -> Plan:
+    """The study's plan, with the memory that cells are expected to hold (xtools/run/footprint.py). Of cells that are equal the first stands
+    for all, so that it is run once."""
     from xtools.run.fingerprints import fingerprints
 
     known = fingerprints(study)
@@ -129,7 +142,7 @@ def plan(study) -> Plan:
     for cell, fingerprint in known.items():
         above = study.upstream(cell)
         upstream = first[above.phase, known[above]] if above else None
-        entries[cell.name] = Entry(cell.phase, upstream, fingerprint, [*astuple(cell)])
+        entries[cell.name] = Entry(cell.phase, upstream, fingerprint, [*astuple(cell)], (memory or {}).get(cell, 0))
     return Plan(study.folder, inputs(study.name), entries)
 
 
@@ -151,18 +164,18 @@ def link(planned: Plan, only_current: bool = False) -> None:
 
 
 def planned(profile: str, name: str) -> tuple:
-    """A cell of a planned study, and its fingerprint; the report has none.
+    """A cell of a planned study, its fingerprint, and the memory that it is expected to hold (bytes); the report has neither.
 
     Raises Problem for a study without a plan, and a name that is not in it.
     """
     from xtools.study import Cell
 
     if name == "report":
-        return Cell(profile, "report"), ""
+        return Cell(profile, "report"), "", None
     cells = read(ROOT / "runs" / profile).cells
     if name not in cells:
         raise Problem(f"cell {name}: not in the plan of {profile}")
-    return Cell(*cells[name].cell), cells[name].fingerprint
+    return Cell(*cells[name].cell), cells[name].fingerprint, cells[name].memory
 
 
 def finished(profile: str) -> bool:

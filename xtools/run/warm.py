@@ -7,17 +7,21 @@ import contextlib
 import fcntl
 import json
 import os
+import select
 import signal
 import socket
 import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from xtools.processes import die_with_parent
+from xtools.processes import STOPS, Child, die_with_parent, end_group
 
 ADDRESS = "XTOOLS_WARM"  # environment variable that holds the server's socket
+HELD: list[int] = []  # descriptors of the engine's locks, which no child may keep
+SHARED = 0.9e9  # bytes that cells share: the server with all that it has imported, and the processes that run it
 os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # nobody debugs these kernels: no warning that it would be hard
 os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # counting GPUs must not start CUDA here: forks could not use it then
 
@@ -43,24 +47,66 @@ def preload() -> None:
 
 
 def serve(address: str) -> None:
-    """Fork one child per request until killed; a request is the JSON list [study, cell], the answer one byte, the exit status."""
+    """Fork one child per request until killed; a request is the JSON list [study, cell], the answer one byte, the exit status.
+
+    An end without an answer means that this process was lost, and all its cells with it. Of a cell that was killed alone it tells.
+    """
     preload()
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # finished children need no wait
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(address)
+    with socket.socket(socket.AF_UNIX) as server, contextlib.suppress(FileNotFoundError):
+        server.bind(address)  # without its folder, whose end is the engine's, there is nobody to serve
         server.listen(64)
+        wake, woken = os.pipe()
+        os.set_blocking(woken, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)  # that it arrives is written to the pipe
+        signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
+        under_way: dict[int, tuple[socket.socket, list[str]]] = {}
         while True:
-            connection, _ = server.accept()
-            asked = json.loads(connection.makefile().readline())
-            read_tokenizer(*asked)
-            if os.fork() == 0:
-                die_with_parent()
-                server.close()
-                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                status = run(*asked)
-                connection.sendall(bytes([status]))
-                os._exit(status)
+            ready, _, _ = select.select([server.fileno(), wake], [], [])
+            if wake in ready:
+                os.read(wake, 512)
+            for pid, status in ended_children():
+                if pid in under_way:
+                    answer(*under_way.pop(pid), status)
+            if server.fileno() in ready:
+                connection, _ = server.accept()
+                with contextlib.suppress(OSError, ValueError):  # who asked is gone
+                    asked = json.loads(connection.makefile().readline())
+                    read_tokenizer(*asked)
+                    under_way[fork(asked, [server, connection, *(other for other, _ in under_way.values())])] = connection, asked
+
+
+def fork(asked: list[str], held: list[socket.socket]) -> int:
+    """A child that runs what was asked, without the server's connections; its process id."""
+    parent = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        die_with_parent(parent)
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for connection in held:
             connection.close()
+        os._exit(run(*asked))
+    return pid
+
+
+def ended_children() -> Iterator[tuple[int, int]]:
+    """Children that have ended since, with their exit status, minus the signal's number where one ended them."""
+    with contextlib.suppress(ChildProcessError):
+        while (found := os.waitpid(-1, os.WNOHANG))[0]:
+            yield found[0], os.waitstatus_to_exitcode(found[1])
+
+
+def answer(connection: socket.socket, asked: list[str], status: int) -> None:
+    """Tell who asked how a cell ended; of one that a signal ended, leave the reason, which it could not leave itself."""
+    from xtools.run import cell, plan
+
+    if status < 0 and not asked[0].endswith(".ipynb"):
+        with contextlib.suppress(Exception):
+            name = signal.Signals(-status).name
+            told = f"killed by {name}" + ("; was it out of memory? Try fewer cells at once (CORES=1)" if status == -signal.SIGKILL else "")
+            cell.leave(plan.planned(*asked)[0].folder, told)
+    with contextlib.suppress(OSError), connection:
+        connection.sendall(bytes([status if status >= 0 else 1]))
 
 
 def read_tokenizer(profile: str, name: str) -> None:
@@ -69,7 +115,7 @@ def read_tokenizer(profile: str, name: str) -> None:
     from xtools.run import plan
 
     with contextlib.suppress(Exception):
-        cell, _ = plan.planned(profile, name)
+        cell, *_ = plan.planned(profile, name)
         if cell.phase != "report":
             cells.Run(study.load(profile), cell, None).read_tokenizer()
 
@@ -92,7 +138,7 @@ def run(profile: str, name: str) -> int:
         print(error, file=sys.stderr, flush=True)
         return 2
     except BaseException:
-        traceback.print_exc()
+        traceback.print_exc()  # into the server's log
         return 1
     return 0
 
@@ -118,20 +164,81 @@ def own_gpu():
     yield
 
 
-def ask(address: str, profile: str, name: str) -> int:
-    """Ask the server to run a cell, waiting for the server to come up; the cell's exit status."""
+LOST = 75  # exit status of a cell whose server was lost (EX_TEMPFAIL of sysexits.h): it may be asked for again
+
+
+def ask(address: str, profile: str, name: str, meanwhile: Callable[[], None] = lambda: None) -> int:
+    """Ask the server to run a cell, waiting for the server to come up; the cell's exit status, or LOST. `meanwhile` is called as it waits."""
     for _ in range(600):
-        try:
-            with socket.socket(socket.AF_UNIX) as client:
+        meanwhile()
+        with socket.socket(socket.AF_UNIX) as client:
+            try:
                 client.connect(address)
+            except (FileNotFoundError, ConnectionRefusedError):
+                time.sleep(0.1)
+                continue
+            try:
                 client.sendall(json.dumps([profile, name]).encode() + b"\n")
-                return (client.recv(1) or b"\1")[0]
-        except (FileNotFoundError, ConnectionRefusedError):
-            time.sleep(0.1)
+                while not select.select([client], [], [], 0.2)[0]:
+                    meanwhile()
+                return (client.recv(1) or bytes([LOST]))[0]
+            except OSError:
+                return LOST
     print(f"{name}: the cell server did not come up", file=sys.stderr)
-    return 1
+    return LOST
+
+
+class Server:
+    """The engine's side of a server of warm cells: a child in a session of its own, which is started again when it is lost. What it and its
+    cells have to say goes to a file (None: to the terminal)."""
+
+    def __init__(self, address: str, log: Path | None):
+        self.address, self.log = address, log
+        self.start()
+
+    def start(self) -> None:
+        Path(self.address).unlink(missing_ok=True)
+        parent = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                os.setsid()
+                for number in STOPS:
+                    signal.signal(number, signal.SIG_DFL)
+                die_with_parent(parent)
+                for lock in HELD:
+                    os.close(lock)  # or it would be held as long as the server lives
+                if self.log:
+                    os.dup2(os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
+                    os.dup2(2, 1)
+                serve(self.address)
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(1)
+        self.process = Child(pid)
+
+    def ensure(self) -> None:
+        """Start it again where it was lost."""
+        if self.process.poll() is not None:
+            self.start()
+
+    def ask(self, profile: str, name: str) -> int:
+        """As `ask`, of another server where one was lost; LOST after three."""
+        status = LOST
+        for _ in range(3):
+            self.ensure()
+            status = ask(self.address, profile, name, meanwhile=self.ensure)
+            if status != LOST:
+                break
+        return status
+
+    def stop(self) -> None:
+        """End it and all that it started."""
+        end_group(self.process, signal.SIGKILL, 5)
 
 
 if __name__ == "__main__":
-    address = os.environ.get(ADDRESS)
-    sys.exit(ask(address, *sys.argv[1:]) if address else run(*sys.argv[1:]))
+    die_with_parent()
+    profile, name = sys.argv[1:]
+    sys.exit(ask(os.environ[ADDRESS], profile, name) if os.environ.get(ADDRESS) else run(profile, name))

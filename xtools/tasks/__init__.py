@@ -13,6 +13,7 @@ What every format has, for numbers:
 
 - COLUMNS: the columns of its features and their types, in order
 - LOSS_IS_MEAN: whether a batch's loss is the mean of its features' losses, so that it may be computed in parts
+- weight(feature), where features do not weigh alike in that mean: what one counts for
 - encode(rows, tokenizer, task, max_length): features, dicts with `ids` (token ids of one or more sequences), `row` (index), `cut`
   (whether text was lost) and targets
 - Head(config, task): module; hidden states and a batch to logits
@@ -49,7 +50,7 @@ from xtools.problems import Problem, nearest
 from xtools.tasks.entry import Hub, Searched, Task
 
 # What numbers come from, of a format: a cell's fingerprint counts these of its own formats (xtools/versions.py).
-MEASURED = ("COLUMNS", "LOSS_IS_MEAN", "encode", "Head", "loss", "score", "decode", "assemble", "CAPS_QUERIES", "retrieve")
+MEASURED = ("COLUMNS", "LOSS_IS_MEAN", "encode", "Head", "loss", "weight", "score", "decode", "assemble", "CAPS_QUERIES", "retrieve")
 __all__ = ["MEASURED", "Hub", "Searched", "Task", "format_of", "formats", "get", "registry"]
 
 

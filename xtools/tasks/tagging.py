@@ -13,7 +13,7 @@ from xtools.tasks.entry import Hub, Task
 from xtools.tasks.files import lines
 
 COLUMNS = {"ids": list[list[int]], "row": int, "targets": list[int], "cut": bool}
-LOSS_IS_MEAN = False  # it is the mean over words
+LOSS_IS_MEAN = True  # over words (`weight`)
 IGNORE = -100  # a position without a label
 UNKNOWN = -1  # a word whose gold tag is none of the task's labels: not trained on, and always wrong
 
@@ -72,6 +72,11 @@ def loss(logits: torch.Tensor, batch: dict) -> torch.Tensor:
     targets = moved(_targets(batch), logits.device)
     known = targets.masked_fill(targets == UNKNOWN, IGNORE)
     return torch.nn.functional.cross_entropy(logits.flatten(0, 1), known.flatten(), ignore_index=IGNORE)
+
+
+def weight(feature: dict) -> int:
+    """How many words of a piece are trained on."""
+    return sum(target >= 0 for target in feature["targets"])
 
 
 def decode(logits: torch.Tensor, batch: dict, task: Task) -> list[list[int]]:
