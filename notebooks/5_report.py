@@ -21,7 +21,7 @@ folder: str = ""  # where the grid keeps what this notebook makes; empty: no res
 
 # %%
 from xtools import cells, records, results
-from xtools.report import blocks, centring, claims, costs, figures, front, items, languages, ledger, power, questions, tables
+from xtools.report import centring, claims, costs, figures, front, items, languages, ledger, power, questions, tables
 
 run = cells.start(study, "report", folder=folder)
 table = records.table(run.study)
@@ -72,7 +72,7 @@ for backbone in run.study.backbones:
     display(figures.folded(both, told))
 
 # %% [markdown]
-# ## 1. Choosing by the source language's scores
+# ## 1. Choosing by source scores
 #
 # For each target and seed the recipe with the best source-language development score is taken; or, for all targets, the one whose
 # intermediate task was itself learnt best. Regret is what the best recipe in hindsight would have scored above it.
@@ -97,10 +97,13 @@ front.full(answered["gaps"])
 figures.forest(questions.gap_frame(run.study, table), f"{run.study.name}: transfer gap and its slope (points)")
 
 # %%
-figures.forest(tables.gap_frame(run.study, table), f"{run.study.name}: transfer gap by recipe, averaged over targets (points)", by="backbone")
+figures.forest(
+    tables.gap_frame(run.study, table), f"{run.study.name}: transfer gap by recipe, averaged over targets (points)", by="backbone"
+)
 
 # %% [markdown]
-# Language by language, the nearest first: by how many points each lies below the source, averaged over the targets that have both.
+# Language by language, the nearest first: by how many points each lies below the source, averaged over the targets that have both. Beside
+# a constructed language stands its distance from the source, from 0 to 1, beside a real one its family.
 
 # %%
 for backbone in run.study.backbones:
@@ -117,10 +120,10 @@ for backbone in run.study.backbones:
 front.full(answered["benchmarks"])
 
 # %%
-figures.forest(questions.benchmark_gains(run.study, table), f"{run.study.name}: gains by benchmark")
+figures.forest(questions.benchmark_gains(run.study, table), f"{run.study.name}: gains by benchmark (points)", names=["gain (points)"])
 
 # %% [markdown]
-# ## 4. What a gain costs in inference
+# ## 4. Cost in inference
 #
 # Intermediate training changes weights, not shapes, so a recipe should cost nothing at inference; scoring time with and without it tests that.
 
@@ -161,7 +164,7 @@ figures.folded(costs.timing_frame(run.study), f"{run.study.name}: cost per backb
 figures.folded(costs.reference_frame(), "Reference measurements, which came with the project and were made elsewhere")
 
 # %% [markdown]
-# ## 5. How much intermediate data
+# ## 5. Amounts of data
 #
 # Recipes `<task>@N` train on N examples, drawn by the seed and nested. Languages are high-resource, low-resource or unseen by their share of the encoders'
 # pretraining text.
@@ -183,7 +186,7 @@ figures.folded(questions.needed(run.study, table), f"{run.study.name}: intermedi
 # and its spread stay. That there is no gain, no difference or no cost is a claim about a margin of the ledger's, by two one-sided tests.
 # *Known* says how surely the published figure is known: V read in the primary text, V2 read second-hand, A recalled and arithmetic agrees,
 # R recalled only. The circle is the quantity that the test compares with zero, the diamond the published figure where it is of the same
-# kind; published are real languages and encoders. `results/statistics.csv` says how often each test is wrong on simulated studies.
+# kind, of real languages; the axis is in points, or percent where the claim says so, and the same for all claims, a square-root scale. `results/statistics.csv` says how often each test is wrong on simulated studies.
 
 # %%
 ledger.show(held, run.study, f"Claims against {run.study.name} ({tables.scope(run.study)})")

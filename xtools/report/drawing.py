@@ -111,13 +111,16 @@ def strip(axis: Axis, intervals: list[tuple], told: str, shade: float = 0.0, zer
 
 def ruler(axis: Axis, unit: str = "", form: str = "{:g}") -> str:
     """The axis's numbers and what they are of, for below strips."""
-    body = "".join(words(axis.at(tick), 0, form.format(tick).replace("-", "−"), down=12) for tick in axis.ticks)
+    body = "".join(words(axis.at(tick), 0, form.format(tick), down=12) for tick in axis.ticks)
     return svg(body + (words(50, 0, unit, down=27) if unit else ""), 32 if unit else 16)
 
 
 def legend(names: list[str]) -> str:
     """Which shape is which series."""
-    keys = [f'<span class="key">{svg(line(0, 50, 100, 50, f"c{i % COLOURS}") + shape(50, 50, i), 12)}{html.escape(n)}</span>' for i, n in enumerate(names)]
+    keys = [
+        f'<span class="key">{svg(line(0, 50, 100, 50, f"c{i % COLOURS}") + shape(50, 50, i), 12)}{html.escape(n)}</span>'
+        for i, n in enumerate(names)
+    ]
     return f'<div class="legend">{"".join(keys)}</div>'
 
 
@@ -125,7 +128,7 @@ def plane(x: Axis, y: Axis, body: str, told: str, x_unit: str, y_unit: str, heig
     """A drawing on two axes with their numbers; y grows upwards. What `body` draws is in percent, from the upper left."""
     grid = "".join(line(0, 100 - y.at(tick), 100, 100 - y.at(tick), "grid") for tick in y.ticks)
     grid += "".join(line(x.at(tick), 0, x.at(tick), 100, "grid") for tick in x.ticks)
-    grid += "".join(words("-6px", 100 - y.at(tick), f"{tick:g}".replace("-", "−"), "end", 4) for tick in y.ticks)
+    grid += "".join(words("-6px", 100 - y.at(tick), f"{tick:g}", "end", 4) for tick in y.ticks)
     grid += "".join(words(x.at(tick), 100, form.format(tick), down=16) for tick in x.ticks)
     zero = line(0, 100 - y.at(0), 100, 100 - y.at(0), "zero") if y.low < 0 < y.high else ""
     inside = svg(grid + zero + body + words(50, 100, x_unit, down=33), height, told)

@@ -1,6 +1,7 @@
 """The report's figures: a picture first, drawn from a table of figures with intervals, and the table itself folded under it."""
 
 import html
+import itertools
 import re
 
 import numpy as np
@@ -40,9 +41,9 @@ def slug(text: str) -> str:
     return "-".join(re.findall(r"\w+", text.lower()))[:80]
 
 
-def chart(body: str) -> str:
-    """A drawing with its style, for a notebook; a page has the style once."""
-    return f'<style>{drawing.STYLE}</style><div class="chart">{body}</div>'
+def styled(body: str) -> str:
+    """HTML with the style of drawings, for a notebook; a page has the style once."""
+    return f"<style>{drawing.STYLE}</style>{body}"
 
 
 def rows_html(table: pd.DataFrame, caption: str = "") -> str:
@@ -61,8 +62,8 @@ def folded(table: pd.DataFrame, caption: str, picture: str = "", note: str = "")
     """A picture, and under it the table folded; nothing where the table has no row."""
     if table.empty:
         return None
-    rows = f"<details><summary>Table: {html.escape(caption)}</summary>{rows_html(table, caption)}</details>"
-    return Sheet(titled(caption, (chart(picture) if picture else "") + rows, note), table, slug(caption))
+    rows = f"<details><summary>Table ({len(table)} {'row' if len(table) == 1 else 'rows'})</summary>{rows_html(table, caption)}</details>"
+    return Sheet(titled(caption, (styled(f'<div class="chart">{picture}</div>') if picture else "") + rows, note), table, slug(caption))
 
 
 def table(shown: pd.DataFrame, caption: str) -> HTML | None:
@@ -76,34 +77,40 @@ def said(sentence: str) -> HTML | None:
 
 
 def forest(
-    shown: pd.DataFrame, caption: str, unit: str = "points", near: dict[str, float] | None = None, zero: bool = True, by: str = ""
-) -> HTML | None:
-    """Every column of figures as a panel with a row for each of its intervals, all on one axis; the columns before say what a row is, and
-    `by` names the one of them whose values are series within a row. `near` has what a panel shades around zero, such as an effect too
+    shown: pd.DataFrame, caption: str, unit: str = "points", near: dict[str, float] | None = None, zero: bool = True, by: str = "",
+    names: list[str] | None = None,
+) -> HTML | None:  # fmt: skip
+    """Every column of figures as a panel with a row for each of its intervals, all on one axis; the columns before, or `names`, say what a
+    row is, and `by` is the one of them whose values are series within a row. `near` has what a panel shades around zero, such as an effect too
     small to be found. Nothing where there is no figure."""
     columns = [name for name in shown if any(stats.read(value) for value in shown[name])]
     if not columns:
         return None
-    labels = [name for name in shown if shown.columns.get_loc(name) < shown.columns.get_loc(columns[0]) and name != by]
+    labels = names or [name for name in [*shown][: [*shown].index(columns[0])] if name != by]
     found = {name: [stats.read(value) or (np.nan,) * 3 for value in shown[name]] for name in columns}
     axis = Axis.over([end for intervals in found.values() for interval in intervals for end in interval], zero)
     groups = shown.reset_index(drop=True).groupby(labels, sort=False).indices if labels else {"": range(len(shown))}
     groups = {", ".join(key) if isinstance(key, tuple) else key: places for key, places in groups.items()}
+    form = "{:+.1f}" if zero else "{:.1f}"
     series = list(dict.fromkeys(shown[by])) if by else []
-    panels = [panel(name, {key: [found[name][i] for i in at] for key, at in groups.items()}, axis, unit, (near or {}).get(name, 0.0), zero)
+    panels = [panel(name, {key: [found[name][i] for i in at] for key, at in groups.items()}, axis, unit, (near or {}).get(name, 0.0), zero, form)
               for name in columns]  # fmt: skip
     body = f'{drawing.legend(series) if len(series) > 1 else ""}<div class="panels">{"".join(panels)}</div>'
     return folded(shown, caption, body)
 
 
-def panel(title: str, rows: dict[str, list[tuple]], axis: Axis, unit: str, near: float = 0.0, zero: bool = True) -> str:
+def panel(
+    title: str, rows: dict[str, list[tuple]], axis: Axis, unit: str, near: float = 0.0, zero: bool = True, form: str = "{:+.1f}"
+) -> str:
     """A small picture: a name, a strip and the figures a row, the axis below. Rows without a figure stay, and say so with a dash."""
     body = f'<div class="head">{html.escape(title)}</div>' if title else ""
     for name, intervals in rows.items():
-        told = "; ".join(stats.show(*interval, sign=zero) for interval in intervals)
+        values = ["–" if np.isnan(interval[0]) else form.format(interval[0]) for interval in intervals]
+        ends = ["" if np.isnan(interval[1]) else f" [{form.format(interval[1])}, {form.format(interval[2])}]" for interval in intervals]
+        told = "; ".join(value + end for value, end in zip(values, ends, strict=True))
         body += f'<span class="name">{html.escape(name)}</span>'
         body += drawing.strip(axis, intervals, f"{title}, {name}: {told} {unit}", near, zero)
-        body += f'<span class="value">{"<br>".join(stats.show(mean, np.nan, np.nan, zero) for mean, *_ in intervals)}</span>'
+        body += f'<span class="value">{"<br>".join(values)}</span>'
     return f'<div class="panel">{body}<span class="axis">{drawing.ruler(axis, unit)}</span></div>'
 
 
@@ -146,7 +153,7 @@ def frontier(points: pd.DataFrame, best: pd.DataFrame, caption: str) -> HTML | N
     x, y = Axis.logarithmic(points.latency), Axis.over([*points.low, *points.high, *points["mean"]], zero=False)
     corners = [(x.at(r.latency), 100 - y.at(r.mean)) for r in best.itertuples()] + [(100.0, 100 - y.at(best["mean"].max()))]
     body = ""
-    for (x1, y1), (x2, y2) in zip(corners, corners[1:], strict=False):
+    for (x1, y1), (x2, y2) in itertools.pairwise(corners):
         body += drawing.line(x1, y1, x2, y1, "dash") + drawing.line(x2, y1, x2, y2, "dash")
     for row in points.itertuples():
         i = recipes.index(row.recipe)
@@ -157,7 +164,9 @@ def frontier(points: pd.DataFrame, best: pd.DataFrame, caption: str) -> HTML | N
         body += drawing.words(x.at(own.latency.iloc[0]), 100 - y.at(own[["mean", "high"]].max().max()), str(backbone), down=-9)
     told = "; ".join(f"{r.backbone} {r.recipe} {r.mean:.1f} at {r.latency:.2f} ms" for r in points.itertuples())
     picture = drawing.plane(x, y, body, told, "median latency of one example (ms, log scale)", "average over targets (%)")
-    shown = points.assign(score=[stats.show(r.mean, r.low, r.high) for r in points.itertuples()], latency=points.latency.map("{:.3g}".format))
+    shown = points.assign(
+        score=[stats.show(r.mean, r.low, r.high) for r in points.itertuples()], latency=points.latency.map("{:.3g}".format)
+    )
     shown = shown[["backbone", "recipe", "score", "latency"]].rename(columns={"score": "score (%)", "latency": "latency (ms)"})
     shown = shown.assign(frontier=["yes" if i in best.index else "" for i in points.index])
     return folded(shown, caption, drawing.legend(recipes) + picture)
@@ -180,7 +189,9 @@ def bars(title: str, values: dict[str, float], axis: Axis, form: str = "{:.2f}",
     """A panel of bars from zero, with a line at one."""
     body = f'<div class="head">{html.escape(title)}</div>'
     for name, value in values.items():
-        bar = f'<rect class="c0" x="0" y="15%" height="70%" width="{axis.at(value):g}%"></rect>' + drawing.line(axis.at(1), 0, axis.at(1), 100, "zero")
+        bar = f'<rect class="c0" x="0" y="15%" height="70%" width="{axis.at(value):g}%"></rect>' + drawing.line(
+            axis.at(1), 0, axis.at(1), 100, "zero"
+        )
         body += f'<span class="name">{html.escape(name)}</span>{drawing.svg(bar, drawing.ROW, f"{title}: {name} {form.format(value)}")}'
         body += f'<span class="value">{form.format(value)}</span>'
     return f'<div class="panel">{body}<span class="axis">{drawing.ruler(axis, unit)}</span></div>'
@@ -194,6 +205,8 @@ def settings(latencies: pd.DataFrame, caption: str) -> HTML | None:
     panels = ""
     for backbone, own in latencies.groupby("backbone", sort=False):
         rows = {r.setting: [(r.mean, max(r.low, axis.low), r.high)] for r in own.itertuples()}
-        panels += panel(backbone, rows, axis, "ms, log scale", zero=False)
-    shown = latencies[["backbone", "setting"]].assign(**{"latency (ms)": [stats.show(r.mean, r.low, r.high) for r in latencies.itertuples()]})
+        panels += panel(backbone, rows, axis, "ms, log scale", zero=False, form="{:.3g}")
+    shown = latencies[["backbone", "setting"]].assign(
+        **{"latency (ms)": latencies["mean"].round(3), "low": latencies.low.round(3), "high": latencies.high.round(3)}
+    )
     return folded(shown, caption, f'<div class="panels">{panels}</div>')

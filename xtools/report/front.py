@@ -12,11 +12,11 @@ from xtools.report.questions import QUESTIONS, UNDECIDED, Answer
 from xtools.study import Study
 
 TITLES = {
-    "choosing": "1. Choosing by the source language's scores",
+    "choosing": "1. Choosing by source scores",
     "gaps": "2. The transfer gap, by size",
     "benchmarks": "3. XTREME against XTREME-R",
-    "efficiency": "4. What a gain costs in inference",
-    "amounts": "5. How much intermediate data",
+    "efficiency": "4. Cost in inference",
+    "amounts": "5. Amounts of data",
 }
 
 
@@ -30,7 +30,7 @@ def screen(study: Study, table: pd.DataFrame, answered: dict[str, Answer], held:
     missing = tables.holes(study)
     first = html.escape(tables.answer(study, table)) + (f" <strong>{html.escape(missing)}</strong>" if missing else "")
     cards = "".join(_card(name, answer) for name, answer in answered.items())
-    return HTML(f'<p class="lead">{first}</p><div class="cards">{cards}{_trust(study, table, held)}</div>')
+    return HTML(figures.styled(f'<p class="lead">{first}</p><div class="cards">{cards}{_trust(study, table, held)}</div>'))
 
 
 def _card(name: str, answer: Answer) -> str:
@@ -64,7 +64,10 @@ def _trust(study: Study, table: pd.DataFrame, held: pd.DataFrame) -> str:
     """What the ledger counts, and the smallest average gain that the study finds."""
     claims = held["id"].nunique()
     least = power.smallest(study, table)
-    told = " and ".join(f"{gain:.1f} points for {backbone}" for backbone, gain in least.items()) or "not known: it takes two seeds and two recipes"
+    told = (
+        " and ".join(f"{gain:.1f} points for {backbone}" for backbone, gain in least.items())
+        or "not known: it takes two seeds and two recipes"
+    )
     picture = ""
     if least:
         axis = Axis.over([*least.values(), power.WANTED])
@@ -72,7 +75,7 @@ def _trust(study: Study, table: pd.DataFrame, held: pd.DataFrame) -> str:
         picture = f'<div class="chart"><div class="panel">{bars}<span class="axis">{drawing.ruler(axis, "points of the average")}</span></div></div>'
     return (
         f'<section class="card trust"><h3><a href="#ledger-of-claims">Ledger: {claims} claims, {len(held)} verdicts</a></h3>'
-        f"{ledger.bar(ledger.counts(held))}<h3><a href=\"#can-this-study-answer\">Smallest effect it could find</a></h3>"
+        f'{ledger.bar(ledger.counts(held))}<h3><a href="#can-this-study-answer">Smallest effect it could find</a></h3>'
         f"<p>An average gain of {html.escape(told)} (80% power).</p>{picture}</section>"
     )
 

@@ -31,9 +31,10 @@ def kind(study: Study, language: str) -> str:
 
 
 def group(study: Study, language: str) -> str:
-    """What languages are grouped by: the distance from the source, from 0 to 1, of a constructed one, the family of a real one."""
+    """What a language is like: how a constructed one differs from the source, and its distance from 0 to 1; the family of a real one."""
     if study.source == "microworld":
-        return f"distance {world.LANGUAGES[language].distance:.2f}"
+        own = world.LANGUAGES[language]
+        return f"{own.description}, {own.distance:.2f}"
     return next((name for name, codes in known()["families"].items() if language in codes), "other")
 
 
@@ -48,10 +49,11 @@ def gap_frame(study: Study, table: pd.DataFrame, backbone: str) -> pd.DataFrame:
     cells = stats.summarize(gaps, ["recipe", "language"], "gap").set_index(["language", "recipe"])
     means = gaps.groupby("language").gap.mean()
     groups = {code: group(study, code) for code in means.index}
-    near = means.groupby(groups).mean() if study.source != "microworld" else {name: name for name in groups.values()}
+    generated = study.source == "microworld"
+    near = {groups[code]: world.LANGUAGES[code].distance for code in groups} if generated else means.groupby(groups).mean()
     rows = []
     for code in sorted(means.index, key=lambda code: (near[groups[code]], groups[code], means[code])):
         shown = {recipe: stats.show(*cells.loc[code, recipe][["mean", "low", "high"]]) if (code, recipe) in cells.index else "–"
                  for recipe in study.recipes}  # fmt: skip
-        rows.append({"group": groups[code], "language": code} | shown | {"text read": kind(study, code)})
+        rows.append({"language": code, "like": groups[code]} | shown | {"text read": kind(study, code)})
     return pd.DataFrame(rows)

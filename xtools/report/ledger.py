@@ -26,7 +26,7 @@ def counts(ledger: pd.DataFrame) -> dict[str, int]:
 def bar(found: dict[str, int]) -> str:
     """The counts as one bar, with a key that says them in words."""
     total, at, body = sum(found.values()), 0.0, ""
-    for i, (verdict, n) in enumerate(found.items()):
+    for i, n in enumerate(found.values()):
         share = 100 * n / max(total, 1)
         body += f'<rect class="v{i}" x="{at:.2f}%" y="0" width="{share:.2f}%" height="100%"></rect>'
         at += share
@@ -57,7 +57,7 @@ def _claim(rows: pd.DataFrame, study: Study, axis: Axis) -> str:
     known = f"{first.source}; known: {first.confidence}; published: {first.published}"
     lines = "".join(_encoder(row, axis, first.points) for row in rows.itertuples())
     shown = rows["mean"].notna().any()
-    measured = f'<span class="axis">{drawing.ruler(axis, "points, square-root scale")}</span>' if shown else ""
+    measured = f'<span class="axis">{drawing.ruler(axis)}</span>' if shown else ""
     return (
         f'<section class="claim"><h3 id="claim-{first.id}">{html.escape(first.claim)}</h3><p class="source">{html.escape(known)}</p>'
         f'<div class="verdicts">{lines}{measured}</div>{_cells(rows, study)}</section>'
@@ -70,7 +70,11 @@ def _encoder(row, axis: Axis, published: float) -> str:
     rest = row.verdict.partition(" (")[2].rstrip(")")
     figure = row.counted or stats.show(row.mean, row.low, row.high, sign=True).replace("–", "")
     beside = f", published {published:+.1f}" if pd.notna(published) else ""
-    strip = drawing.strip(axis, [(row.mean, row.low, row.high)], f"{name}: {figure} points{beside}", beside=published) if pd.notna(row.mean) else ""
+    strip = (
+        drawing.strip(axis, [(row.mean, row.low, row.high)], f"{name}: {figure} points{beside}", beside=published)
+        if pd.notna(row.mean)
+        else ""
+    )
     told = f"{figure} {rest}".strip()
     return f'<span class="name">{html.escape(name)} {chip(row.verdict)}</span><span>{strip}</span><span class="value">{html.escape(told)}</span>'
 

@@ -21,8 +21,10 @@ STYLE = Path(__file__).with_name("page.css").read_text() + drawing.STYLE
 SCRIPT = Path(__file__).with_name("page.js").read_text()
 HASH = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
 POLICY = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{HASH}' file: 'self'"
-TAGS = "h1 h2 h3 h4 p em strong code pre ul ol li a div span table caption thead tbody tr th td img br hr blockquote del details summary section"
-TAGS = set(f"{TAGS} figure figcaption svg line path rect text".split())
+TAGS = set(
+    "h1 h2 h3 h4 p em strong code pre ul ol li a div span table caption thead tbody tr th td img br hr blockquote del details summary section "
+    "figure figcaption svg line path rect text".split()
+)
 ATTRIBUTES = {
     "*": {"class", "id"}, "img": {"src", "alt"}, "a": {"href"}, "th": {"colspan", "rowspan"}, "path": {"d"},
     "svg": {"x", "y", "width", "height", "role", "aria-label", "aria-hidden"}, "line": {"x1", "y1", "x2", "y2"},
@@ -49,7 +51,13 @@ def page(executed: Path, output: Path, title: str, code: bool = True) -> None:
     body, _ = exporter.from_notebook_node(notebook)
     body = cleaned(body)
     if code:
-        write(output, title, f'<nav class="way"></nav><main>{_fold(body)}</main>', HtmlFormatter().get_style_defs(".highlight"), script=f"../../{CELLS}")
+        write(
+            output,
+            title,
+            f'<nav class="way"><strong>{html.escape(title)}</strong></nav><main>{_fold(body)}</main>',
+            HtmlFormatter().get_style_defs(".highlight"),
+            script=f"../../{CELLS}",
+        )
     else:
         write(output, title, _contents(_linked(body, sheets, output)), kind="contents")
 
@@ -62,7 +70,12 @@ def cleaned(body: str) -> str:
 
 def _fold(body: str) -> str:
     """Each cell's code folded."""
-    return re.sub(r'(<div class="[^"]*hl-ipython3[^"]*">.*?</pre>\s*</div>)', r'<details class="code"><summary>code</summary>\1</details>', body, flags=re.S)
+    return re.sub(
+        r'(<div class="[^"]*hl-ipython3[^"]*">.*?</pre>\s*</div>)',
+        r'<details class="code"><summary>code</summary>\1</details>',
+        body,
+        flags=re.S,
+    )
 
 
 def _telling(cells: list) -> list:

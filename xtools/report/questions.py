@@ -44,6 +44,10 @@ def _show(values, sign: bool = False) -> str:
     return stats.show(*stats.interval(values), sign=sign)
 
 
+def _sentence(parts: list[str]) -> str:
+    return f"{parts[0][0].upper()}{'; '.join(parts)[1:]}."
+
+
 # ---------------------------------------------------------------- 1. choosing by English scores
 
 
@@ -115,8 +119,8 @@ def choosing(study: Study, table: pd.DataFrame) -> Answer:
         f"For {last}, the recipe with the best {study.source_language} development score gains {gain} points over none and "
         f"lies {regret} below the best in hindsight"
     )
-    figures = {"gain of the chosen": gain, "of the best in hindsight": ceiling}
-    figures |= {"of the task learnt best": _show(other.gain, True)} if len(other) else {}
+    figures = {"gain of the chosen": gain, "best in hindsight": ceiling}
+    figures |= {"task learnt best": _show(other.gain, True)} if len(other) else {}
     return Answer(f"{effect}.", limits, _verdict(gain, "choosing gains", "choosing loses"), figures)
 
 
@@ -148,7 +152,7 @@ def gap_frame(study: Study, table: pd.DataFrame) -> pd.DataFrame:
 def gap_slopes(study: Study, table: pd.DataFrame) -> dict[str, tuple[float, float, float]]:
     """Question 2: slope of the gap on log10 of the encoder's weights (word embeddings left out), points per tenfold size: one least-squares
     line per seed, mean and interval over seeds. That of multi minus single is the interaction. Empty with fewer than two sizes."""
-    sizes = encoder_sizes(study)
+    sizes = costs.encoder_sizes(study)
     gaps_of = kinds_of_gap(study, table)
     gaps_of = gaps_of.assign(size=np.log10(gaps_of.backbone.map(sizes).astype(float))).dropna(subset="size")
     if gaps_of["size"].nunique() < 2:
@@ -161,12 +165,6 @@ def gap_slopes(study: Study, table: pd.DataFrame) -> dict[str, tuple[float, floa
     return slopes
 
 
-def encoder_sizes(study: Study) -> dict[str, int]:
-    """Weights of each backbone without its word embeddings, from the records of the backbones."""
-    sizes = {cell.backbone: record.result.parameters for cell, record in records.of_phase(study, "backbone")}
-    return {backbone: size.all - size.embeddings for backbone, size in sizes.items()}
-
-
 def gaps(study: Study, table: pd.DataFrame) -> Answer:
     """2. How do size and multi-task training change the transfer gap?"""
     slopes = gap_slopes(study, table)
@@ -175,12 +173,14 @@ def gaps(study: Study, table: pd.DataFrame) -> Answer:
         "so. A low source score makes a small gap too."
     )
     if not slopes:
-        return Answer(f"{NO_ANSWER}: it needs encoders of two sizes.", limits)
+        return Answer(f"{NO_ANSWER}: it needs encoders of two sizes.", "A low source score makes a small gap too.")
     none, multi = (stats.show(*slopes[kind], sign=True) for kind in ("none", "multi minus single"))
     told = f", and multi minus single-task by {multi}." if multi != "–" else "; no multi-task recipe is there yet."
     figures = {"gap of none": none} | ({"multi minus single": multi} if multi != "–" else {})
     verdict = _verdict(none, "gap grows with size", "gap shrinks with size")
-    return Answer(f"Tenfold size changes the gap of recipe none by {none} points{told}", limits, verdict, figures, "points per tenfold size")
+    return Answer(
+        f"Tenfold size changes the gap of recipe none by {none} points{told}", limits, verdict, figures, "points per tenfold size"
+    )
 
 
 # ---------------------------------------------------------------- 3. XTREME and XTREME-R
@@ -239,18 +239,16 @@ def benchmarks(study: Study, table: pd.DataFrame) -> Answer:
         wide = means[means.recipe == "none"].pivot(index="seed", columns="backbone", values="score")
         gains.append(_show((wide[last] - wide[first]).dropna(), True) if {first, last} <= set(wide) and first != last else "–")
     taus = rank_agreement(study, table)
-    agreed = ", ".join(f"{tau:+.2f} for {backbone}" for backbone, tau in taus.items()) or "not to be computed yet"
     kinds = {data_kind(recipe) for recipe in study.recipes if recipe != "none"}
     limits = f"{tables.languages_told(study)} Intermediate data: {'; '.join(sorted(kinds)) or 'none'}."
     if set(gains) <= {"–"} and not taus:
         return Answer(f"{NO_ANSWER}: no average over a benchmark's targets is whole yet.", limits)
-    ends = {_verdict(gain, "size gains on both", "size loses on both") for gain in gains}
-    effect = (
-        f"From {first} to {last} is worth {gains[0]} points on XTREME's targets and {gains[1]} on XTREME-R's; their rankings of the recipes "
-        f"agree with Kendall's tau {agreed} (1 is the same order)."
-    )
-    figures = {f"{last} over {first}, {name}": gain for name, gain in zip(("XTREME", "XTREME-R"), gains, strict=True)}
-    return Answer(effect, limits, ends.pop() if len(ends) == 1 else UNDECIDED, figures)
+    told = [f"from {first} to {last} is worth {gains[0]} points on XTREME's targets and {gains[1]} on XTREME-R's"] if first != last else []
+    agreed = ", ".join(f"{tau:+.2f} for {backbone}" for backbone, tau in taus.items() if tau == tau) or "not to be computed yet"
+    told.append(f"agreement of their rankings of the recipes (Kendall's tau, 1 for the same order): {agreed}")
+    verdicts = {_verdict(gain, "size gains on both", "size loses on both") for gain in gains}
+    figures = dict(zip(("XTREME", "XTREME-R"), gains, strict=True))
+    return Answer(_sentence(told), limits, verdicts.pop() if len(verdicts) == 1 else UNDECIDED, figures, f"points, {last} over {first}")
 
 
 # ---------------------------------------------------------------- 4. what a gain costs
@@ -264,16 +262,16 @@ def efficiency(study: Study, table: pd.DataFrame) -> Answer:
     if len(worth):
         row = worth.iloc[0]
         gain = row["average score (points)"]
-        cost = f"{row['from, to'].replace(', ', ' to ')} costs {row['latency']} in latency and {row['FLOPs']} in FLOPs"
+        cost = f"from {row['from, to'].replace(', ', ' to ')} costs {row['latency']} in latency and {row['FLOPs']} in FLOPs"
         told.append(cost + (f" and gives {gain} points" if gain != "–" else "; what it gives is not known yet"))
     for backbone, ratio in ratios.items():
-        figures[f"scoring time, {backbone}"] = stats.show(*(100 * (value - 1) for value in ratio[:3]), sign=True)
+        figures[f"scoring time, {backbone}"] = stats.show(100 * ratio.mean - 100, 100 * ratio.low - 100, 100 * ratio.high - 100, sign=True)
     if ratios:
         changes = " and ".join(f"{change} percent for {name.partition(', ')[2]}" for name, change in figures.items())
-        told.append(f"intermediate training changes the time of scoring by {changes}")
+        told.append(f"a recipe changes the time of scoring by {changes}")
     verdicts = {_verdict(change, "recipes cost time", "recipes save time") for change in figures.values()} or {"not answered"}
-    effect = f"{'; '.join(told)}." if told else f"{NO_ANSWER}: nothing has been timed yet."
-    return Answer(effect[0].upper() + effect[1:], limits, verdicts.pop() if len(verdicts) == 1 else UNDECIDED, figures, "percent of none's")
+    effect = _sentence(told) if told else f"{NO_ANSWER}: nothing has been timed yet."
+    return Answer(effect, limits, verdicts.pop() if len(verdicts) == 1 else UNDECIDED, figures, "percent of none's")
 
 
 # ---------------------------------------------------------------- 5. amounts of intermediate data

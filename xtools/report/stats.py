@@ -42,7 +42,10 @@ _FIGURE = re.compile(r"([+-]?\d+\.\d)(?:\s\[([+-]?\d+\.\d),\s([+-]?\d+\.\d)\])?[
 def read(shown) -> tuple[float, float, float] | None:
     """What `show` was given, to its one decimal: mean and ends (nan where there are none); None for what is no such figure."""
     found = _FIGURE.fullmatch(str(shown))
-    return tuple(np.nan if end is None else float(end) for end in found.groups()) if found else None
+    if not found:
+        return None
+    mean, low, high = (np.nan if end is None else float(end) for end in found.groups())
+    return mean, low, high
 
 
 def in_languages(table: pd.DataFrame, languages: dict[str, list[str]]) -> pd.DataFrame:

@@ -66,13 +66,8 @@ def _answer(study: Study, dev: pd.DataFrame, found: blocks.Fit) -> str:
         which = f"those of {', '.join(found_some)} leave zero out" if found_some else "all include zero"
         return f"no development scores choose a recipe for {study.last}; of the intervals of {len(found.recipes)} recipes' gains {which} (95% together)."
     made = found.interval(recipe)
-    sure = (
-        "with the interval above zero"
-        if made.low > 0
-        else "with the interval below zero"
-        if made.high < 0
-        else "an interval that includes zero"
-    )
+    side = "above" if made.low > 0 else "below" if made.high < 0 else ""
+    sure = f"with the interval {side} zero" if side else "an interval that includes zero"
     return (
         f"the recipe with the best {study.source_language} development scores for {study.last} is {recipe}, which changes the average over "
         f"{n} targets by {stats.show(*made[:3], sign=True)} points, {sure} ({made.how}, 95%)."
@@ -231,9 +226,8 @@ def languages_told(study: Study) -> str:
     for name, own in benchmark.BENCHMARKS.items():
         chosen = benchmark.languages_in(name, study)
         counts.append(f"{len(chosen)} of {name}'s {len(own)}")
-        alike.append(f"{sum(set(chosen[target]) == set(own[target]) for target in chosen)} of the {len(chosen)} targets of {name}")
-    languages = f"Languages are the benchmark's own in {' and in '.join(alike)}, and this study's in the others."
-    return f"The averages are over {', '.join(counts)} targets. {languages}"
+        alike.append(str(sum(set(chosen[target]) == set(own[target]) for target in chosen)))
+    return f"The averages are over {' and '.join(counts)} targets, in {' and '.join(alike)} of them in the benchmark's own languages, else in this study's."
 
 
 def subset_frame(study: Study) -> pd.DataFrame:
