@@ -12,7 +12,6 @@
 # ---
 
 # %% [markdown]
-# %% [markdown]
 # # Does English intermediate-task training help zero-shot transfer?
 
 # %% tags=["parameters"]

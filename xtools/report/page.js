@@ -5,11 +5,12 @@ function sort(head) {
   const rows = all("tr", head.closest("table").tBodies[0]), i = head.cellIndex, down = head.getAttribute("aria-sort") === "ascending";
   const order = (a, b) => {
     const [x, y] = [number(words(a, i)), number(words(b, i))];
-    return isNaN(x) && isNaN(y) ? words(a, i).localeCompare(words(b, i)) : isNaN(x) ? 1 : isNaN(y) ? -1 : x - y;
+    if (isNaN(x) !== isNaN(y)) return isNaN(x) ? 1 : -1; // what is no number comes last, either way
+    return (down ? -1 : 1) * (isNaN(x) ? words(a, i).localeCompare(words(b, i)) : x - y);
   };
   all("th", head.parentNode).forEach((other) => other.removeAttribute("aria-sort"));
   head.setAttribute("aria-sort", down ? "descending" : "ascending");
-  rows.sort((a, b) => (down ? order(b, a) : order(a, b))).forEach((row) => row.parentNode.append(row));
+  rows.sort(order).forEach((row) => row.parentNode.append(row));
 }
 all("thead th").forEach((head) => {
   head.classList.add("sorts");
