@@ -51,7 +51,10 @@ def test_a_page_cannot_run_or_load_anything(tmp_path):
     pages.page(tmp_path / "n.ipynb", tmp_path / "n.html", "a <title>")
     page = (tmp_path / "n.html").read_text()
     assert "kept" in page and "Title" in page
-    assert not re.search(r"<script|onerror=|onclick=|https?://|<link|<iframe", page)
+    own = re.findall(r"<script[^>]*>(.*?)</script>", page, re.S)
+    assert own == ["", pages.SCRIPT] and '<script src="../../cells.js">' in page, "the order of the cells and the page's own script alone"
+    assert not re.search(r"alert|onerror=|onclick=|https?://|<link|<iframe", page)
+    assert re.search(r"Content-Security-Policy\" content=\"default-src 'none'; img-src data:", page)
     assert "a &lt;title&gt;" in page
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from xtools import study
-from xtools.report import costs, questions, tables
+from xtools.report import costs, languages, questions, tables
 
 POCKET = study.load("pocket").model_copy(update={"name": "planted"})  # of which this checkout holds no records
 
@@ -66,7 +66,7 @@ def test_english_scores_that_lead_right_cost_nothing():
 @pytest.fixture
 def sizes(monkeypatch):
     """Two encoders, one ten times the other."""
-    monkeypatch.setattr(questions, "encoder_sizes", lambda study: {"small": 100_000, "large": 1_000_000})
+    monkeypatch.setattr(costs, "encoder_sizes", lambda study: {"small": 100_000, "large": 1_000_000})
 
 
 def test_the_gap_and_its_interaction_with_size_are_the_planted_ones(sizes):
@@ -82,7 +82,7 @@ def test_the_gap_and_its_interaction_with_size_are_the_planted_ones(sizes):
 
 
 def test_one_size_has_no_slope(monkeypatch):
-    monkeypatch.setattr(questions, "encoder_sizes", lambda study: {"small": 100_000, "large": 100_000})
+    monkeypatch.setattr(costs, "encoder_sizes", lambda study: {"small": 100_000, "large": 100_000})
     assert questions.gap_slopes(POCKET, planted(lambda *key: 50.0)) == {}
 
 
@@ -107,13 +107,16 @@ def test_each_benchmark_averages_over_its_own_languages_where_the_study_has_them
     frame = questions.benchmark_gains(both, table).set_index("gain (points)")
     assert frame["xtreme"]["mnli, large"].startswith("+0.0"), "no language that XTREME lacks counts"
     assert frame["xtreme_r"]["mnli, large"].startswith("+7.5"), "60 points in 8 of 48 and in 1 of 12 languages: 10 and 5"
-    assert "in 2 of the 2 targets of xtreme and in 2 of the 2 targets of xtreme_r" in questions.benchmarks(both, table).limits
+    assert (
+        "2 of xtreme's 9 and 2 of xtreme_r's 10 targets, in 2 and 2 of them in the benchmark's own languages"
+        in questions.benchmarks(both, table).limits
+    )
     one = both.model_copy(update={"targets": ["panx"]})
     assert tables.benchmark_frame(one, table[table.target == "panx"], "large", "xtreme").empty, "half a group is none"
     fewer = both.model_copy(update={"languages": ["en", "de", "ro"]})
     shared = table[table.language.isin(["en", "de", "ro"])]
     assert questions.benchmark_gains(fewer, shared).set_index("gain (points)")["xtreme"]["mnli, large"].startswith("+20.0"), "its own three"
-    assert "in 0 of the 2 targets of xtreme" in questions.benchmarks(fewer, shared).limits
+    assert "in 0 and 0 of them in the benchmark's own languages" in questions.benchmarks(fewer, shared).limits
 
 
 def test_groups_of_a_benchmark_are_over_its_own_languages():
@@ -138,13 +141,13 @@ def test_gains_against_the_amount_of_data_by_kind_of_language():
 
 @pytest.mark.parametrize(("language", "kind"), [("en", "source"), ("sw", "low-resource"), ("de", "high-resource"), ("yo", "unseen")])
 def test_real_languages_are_sorted_by_their_pretraining_text(language, kind):
-    assert questions.language_kind(study.load("xtreme_r"), language) == kind
+    assert languages.kind(study.load("xtreme_r"), language) == kind
 
 
 def test_every_language_of_the_benchmarks_has_a_size():
     from xtools import benchmark
 
-    known = questions._pretraining_text()["gib"]
+    known = languages.known()["gib"]
     assert {lang for tasks in benchmark.BENCHMARKS.values() for languages in tasks.values() for lang in languages} <= set(known)
 
 

@@ -30,6 +30,7 @@ class Claim(Strict):
     source: str
     published: str
     confidence: Literal["V", "V2", "A", "R"]
+    points: float = np.nan  # the published figure, where it is one and of what the test measures
     test: Literal[
         "gain",
         "best",
@@ -300,4 +301,4 @@ def behind(claim: Claim, study: Study, backbone: str | None) -> list[str]:
 def _row(claim: Claim, backbone: str, found: Interval, verdict: str, cells: list[str], counted: str = "") -> dict:
     decided = {"backbone": backbone, "mean": found.mean, "low": found.low, "high": found.high, "how": found.how}
     decided |= {"counted": counted, "verdict": verdict, "cells": cells}
-    return claim.model_dump(include={"id", "claim", "source", "published", "confidence"}) | decided
+    return claim.model_dump(include={"id", "claim", "source", "published", "confidence", "points"}) | decided

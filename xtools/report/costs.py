@@ -195,6 +195,12 @@ def language_cost(study: Study, backbone: str) -> tuple[dict, dict]:
     return tokens, {language: float(np.median([result.measured.by_language_ms[language] for result in timed])) for language in tokens}
 
 
+def encoder_sizes(study: Study) -> dict[str, int]:
+    """Weights of each backbone without its word embeddings, from the records of the backbones."""
+    sizes = {cell.backbone: record.result.parameters for cell, record in records.of_phase(study, "backbone")}
+    return {backbone: size.all - size.embeddings for backbone, size in sizes.items()}
+
+
 def frontier(points: pd.DataFrame) -> pd.DataFrame:
     """The points (latency, mean) that no other point beats in both: the Pareto frontier, fastest first."""
     ordered = points.sort_values(["latency", "mean"], ascending=[True, False])

@@ -38,14 +38,25 @@ def frame(study: Study, table: pd.DataFrame) -> pd.DataFrame:
     return found[["backbone", "target"]].assign(**shown)
 
 
+def smallest(study: Study, table: pd.DataFrame, target: str = "average") -> dict[str, float]:
+    """The gain (points) that is found with 80% power, per backbone, on a target or the average; those that are not known left out."""
+    found, factor = noise(study, table), detectable(study)
+    return {row.backbone: factor * row.noise for row in found[found.target == target].itertuples() if factor == factor}
+
+
+def by_target(study: Study, table: pd.DataFrame, backbone: str) -> dict[str, float]:
+    """The gain (points) that is found with 80% power on each target and the average, for one backbone."""
+    found = noise(study, table[table.backbone == backbone])
+    return dict(zip(found.target, (detectable(study) * found.noise).fillna(0.0), strict=True))
+
+
 def first_words(study: Study, table: pd.DataFrame) -> str:
     """What a study that cannot find `WANTED` points on average says before all else; empty for one that can, or where nobody knows."""
     if len(study.recipes) < 2:
         return ""
     if len(study.seeds) < 2:
         return "One seed gives no interval: this study can decide no gain."
-    found = noise(study, table)
-    least = {row.backbone: detectable(study) * row.noise for row in found[found.target == "average"].itertuples()}
+    least = smallest(study, table)
     unable = [f"{gain:.1f} points for {backbone}" for backbone, gain in least.items() if gain > WANTED]
     return f"This study cannot find an average gain of {WANTED:.0f} points: it takes {' and '.join(unable)} (80% power)." if unable else ""
 

@@ -6,33 +6,45 @@
 
 import collections
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
-import yaml
 from scipy.stats import kendalltau, linregress
 
-from xtools import ROOT, benchmark, encoder, records, tasks
-from xtools.report import blocks, costs, stats, tables
-from xtools.sources import world
+from xtools import benchmark, encoder, records, tasks
+from xtools.report import blocks, costs, languages, stats, tables
 from xtools.study import Recipe, Study
 
 
 @dataclass(frozen=True)
 class Answer:
-    """`effect` is read from records, intervals are 95% over seeds; `limits` says what does not follow."""
+    """`effect` is read from records, intervals are 95% over seeds; `limits` says what does not follow; `verdict` is the effect in a word or
+    two, `figures` what it rests on, as `stats.show` has it, by name, in a `unit`."""
 
     effect: str
     limits: str
+    verdict: str = "not answered"
+    figures: dict[str, str] = field(default_factory=dict)
+    unit: str = "points"
 
 
 NO_ANSWER = "Not answered by this study"
+UNDECIDED = "undecided"
+
+
+def _verdict(shown: str, above: str, below: str) -> str:
+    """What a figure's interval says: it lies above zero, below, or includes it."""
+    _, low, high = stats.read(shown) or (np.nan,) * 3
+    return above if low > 0 else below if high < 0 else UNDECIDED
 
 
 def _show(values, sign: bool = False) -> str:
     return stats.show(*stats.interval(values), sign=sign)
+
+
+def _sentence(parts: list[str]) -> str:
+    return f"{parts[0][0].upper()}{'; '.join(parts)[1:]}."
 
 
 # ---------------------------------------------------------------- 1. choosing by English scores
@@ -93,21 +105,22 @@ def regret_frame(study: Study, table: pd.DataFrame) -> pd.DataFrame:
 def choosing(study: Study, table: pd.DataFrame) -> Answer:
     """1. What does choosing the recipe by English scores lose?"""
     last = study.last
-    regret = regrets(choices(table))
-    regret_by_task = regrets(choices(table, own_scores(study)))
-    mine, other = regret[regret.backbone == last], regret_by_task[regret_by_task.backbone == last]
+    regret_of, regret_by_task = regrets(choices(table)), regrets(choices(table, own_scores(study)))
+    mine, other = regret_of[regret_of.backbone == last], regret_by_task[regret_by_task.backbone == last]
     unchosen = sorted(set(study.targets) - set(table[table.split == "dev"].target))
     limits = "Regret is never negative, so its interval says how large it is, not whether it differs from none." + (
         f" Targets without a development score cannot be chosen for: {', '.join(unchosen)}." if unchosen else ""
     )
     if mine.empty:
         return Answer(f"{NO_ANSWER}: no recipe besides none, or no development scores yet.", limits)
+    gain, ceiling, regret = _show(mine.gain, True), _show(mine.ceiling, True), _show(mine.regret)
     effect = (
-        f"For {last}, the recipe with the best {study.source_language} development score gains {_show(mine.gain, True)} points over none and "
-        f"lies {_show(mine.regret)} below the best in hindsight"
+        f"For {last}, the recipe with the best {study.source_language} development score gains {gain} points over none and "
+        f"lies {regret} below the best in hindsight"
     )
-    by_own = f"; the intermediate task that was itself learnt best gains {_show(other.gain, True)}" if len(other) else ""
-    return Answer(f"{effect}{by_own}.", limits)
+    figures = {"gain of the chosen": gain, "best in hindsight": ceiling}
+    figures |= {"task learnt best": _show(other.gain, True)} if len(other) else {}
+    return Answer(f"{effect}.", limits, _verdict(gain, "choosing gains", "choosing loses"), figures)
 
 
 # ---------------------------------------------------------------- 2. the transfer gap
@@ -138,7 +151,7 @@ def gap_frame(study: Study, table: pd.DataFrame) -> pd.DataFrame:
 def gap_slopes(study: Study, table: pd.DataFrame) -> dict[str, tuple[float, float, float]]:
     """Question 2: slope of the gap on log10 of the encoder's weights (word embeddings left out), points per tenfold size: one least-squares
     line per seed, mean and interval over seeds. That of multi minus single is the interaction. Empty with fewer than two sizes."""
-    sizes = encoder_sizes(study)
+    sizes = costs.encoder_sizes(study)
     gaps_of = kinds_of_gap(study, table)
     gaps_of = gaps_of.assign(size=np.log10(gaps_of.backbone.map(sizes).astype(float))).dropna(subset="size")
     if gaps_of["size"].nunique() < 2:
@@ -151,12 +164,6 @@ def gap_slopes(study: Study, table: pd.DataFrame) -> dict[str, tuple[float, floa
     return slopes
 
 
-def encoder_sizes(study: Study) -> dict[str, int]:
-    """Weights of each backbone without its word embeddings, from the records of the backbones."""
-    sizes = {cell.backbone: record.result.parameters for cell, record in records.of_phase(study, "backbone")}
-    return {backbone: size.all - size.embeddings for backbone, size in sizes.items()}
-
-
 def gaps(study: Study, table: pd.DataFrame) -> Answer:
     """2. How do size and multi-task training change the transfer gap?"""
     slopes = gap_slopes(study, table)
@@ -165,11 +172,13 @@ def gaps(study: Study, table: pd.DataFrame) -> Answer:
         "so. A low source score makes a small gap too."
     )
     if not slopes:
-        return Answer(f"{NO_ANSWER}: it needs encoders of two sizes.", limits)
-    effect = f"Tenfold size changes the gap of recipe none by {stats.show(*slopes['none'], sign=True)} points"
-    multi = stats.show(*slopes["multi minus single"], sign=True)
+        return Answer(f"{NO_ANSWER}: it needs encoders of two sizes.", "A low source score makes a small gap too.")
+    none, multi = (stats.show(*slopes[kind], sign=True) for kind in ("none", "multi minus single"))
+    told = f", and multi minus single-task by {multi}." if multi != "–" else "; no multi-task recipe is there yet."
+    figures = {"gap of none": none} | ({"multi minus single": multi} if multi != "–" else {})
+    verdict = _verdict(none, "gap grows with size", "gap shrinks with size")
     return Answer(
-        effect + (f", and multi minus single-task by {multi}." if multi != "–" else "; no multi-task recipe is there yet."), limits
+        f"Tenfold size changes the gap of recipe none by {none} points{told}", limits, verdict, figures, "points per tenfold size"
     )
 
 
@@ -180,8 +189,8 @@ def benchmark_averages(study: Study, table: pd.DataFrame) -> dict[str, pd.DataFr
     """Per benchmark the average over those of the study's targets that it has (`benchmark.languages_in`), per backbone, recipe and seed."""
     averages = {}
     for name in benchmark.BENCHMARKS:
-        languages = benchmark.languages_in(name, study)
-        averages[name] = stats.complete(stats.task_scores(stats.in_languages(table, languages)), list(languages))
+        own = benchmark.languages_in(name, study)
+        averages[name] = stats.complete(stats.task_scores(stats.in_languages(table, own)), list(own))
     return averages
 
 
@@ -229,16 +238,16 @@ def benchmarks(study: Study, table: pd.DataFrame) -> Answer:
         wide = means[means.recipe == "none"].pivot(index="seed", columns="backbone", values="score")
         gains.append(_show((wide[last] - wide[first]).dropna(), True) if {first, last} <= set(wide) and first != last else "–")
     taus = rank_agreement(study, table)
-    agreed = ", ".join(f"{tau:+.2f} for {backbone}" for backbone, tau in taus.items()) or "not to be computed yet"
     kinds = {data_kind(recipe) for recipe in study.recipes if recipe != "none"}
     limits = f"{tables.languages_told(study)} Intermediate data: {'; '.join(sorted(kinds)) or 'none'}."
     if set(gains) <= {"–"} and not taus:
         return Answer(f"{NO_ANSWER}: no average over a benchmark's targets is whole yet.", limits)
-    return Answer(
-        f"From {first} to {last} is worth {gains[0]} points on XTREME's targets and {gains[1]} on XTREME-R's; their rankings of the recipes "
-        f"agree with Kendall's tau {agreed} (1 is the same order).",
-        limits,
-    )
+    told = [f"from {first} to {last} is worth {gains[0]} points on XTREME's targets and {gains[1]} on XTREME-R's"] if first != last else []
+    agreed = ", ".join(f"{tau:+.2f} for {backbone}" for backbone, tau in taus.items() if tau == tau) or "not to be computed yet"
+    told.append(f"agreement of their rankings of the recipes (Kendall's tau, 1 for the same order): {agreed}")
+    verdicts = {_verdict(gain, "size gains on both", "size loses on both") for gain in gains}
+    figures = dict(zip(("XTREME", "XTREME-R"), gains, strict=True))
+    return Answer(_sentence(told), limits, verdicts.pop() if len(verdicts) == 1 else UNDECIDED, figures, f"points, {last} over {first}")
 
 
 # ---------------------------------------------------------------- 4. what a gain costs
@@ -248,16 +257,20 @@ def efficiency(study: Study, table: pd.DataFrame) -> Answer:
     """4. What does a gain cost in inference, and does intermediate training change the cost?"""
     worth, ratios = costs.worth_frame(study, table), costs.recipe_cost(study)
     limits = "Latency is this machine's. Scoring times are of cells that ran beside others, so they are noisy."
-    told = []
+    told, figures = [], {}
     if len(worth):
         row = worth.iloc[0]
         gain = row["average score (points)"]
-        cost = f"{row['from, to'].replace(', ', ' to ')} costs {row['latency']} in latency and {row['FLOPs']} in FLOPs"
+        cost = f"from {row['from, to'].replace(', ', ' to ')} costs {row['latency']} in latency and {row['FLOPs']} in FLOPs"
         told.append(cost + (f" and gives {gain} points" if gain != "–" else "; what it gives is not known yet"))
     for backbone, ratio in ratios.items():
-        mean, low, high = (100 * value for value in ratio[:3])
-        told.append(f"scoring {backbone} after intermediate training takes {stats.show(mean, low, high)} percent of the time without")
-    return Answer(f"{'; '.join(told)}." if told else f"{NO_ANSWER}: nothing has been timed yet.", limits)
+        figures[f"scoring time, {backbone}"] = stats.show(100 * ratio.mean - 100, 100 * ratio.low - 100, 100 * ratio.high - 100, sign=True)
+    if ratios:
+        changes = " and ".join(f"{change} percent for {name.partition(', ')[2]}" for name, change in figures.items())
+        told.append(f"a recipe changes the time of scoring by {changes}")
+    verdicts = {_verdict(change, "recipes cost time", "recipes save time") for change in figures.values()} or {"not answered"}
+    effect = _sentence(told) if told else f"{NO_ANSWER}: nothing has been timed yet."
+    return Answer(effect, limits, verdicts.pop() if len(verdicts) == 1 else UNDECIDED, figures, "percent of none's")
 
 
 # ---------------------------------------------------------------- 5. amounts of intermediate data
@@ -266,7 +279,7 @@ def efficiency(study: Study, table: pd.DataFrame) -> Answer:
 def amount_gains(study: Study, table: pd.DataFrame) -> pd.DataFrame:
     """Question 5: gain over `none` against the number of intermediate examples of one task, by kind of language, with intervals.
 
-    Kinds are source, high-resource, low-resource and unseen (`language_kind`).
+    Kinds are source, high-resource, low-resource and unseen (`languages.kind`).
     """
     gains = gains_by_kind(study, table)
     return stats.summarize(gains, ["backbone", "task", "examples", "kind"], "gain")
@@ -292,7 +305,7 @@ def gains_by_kind(study: Study, table: pd.DataFrame) -> pd.DataFrame:
 
 def scores_by_kind(study: Study, table: pd.DataFrame) -> pd.DataFrame:
     """Mean test score per backbone, recipe, kind of language, target and seed."""
-    test = table[table.split == "test"].assign(kind=lambda t: t.language.map(lambda lang: language_kind(study, lang)))
+    test = table[table.split == "test"].assign(kind=lambda t: t.language.map(lambda lang: languages.kind(study, lang)))
     return test.groupby(["backbone", "recipe", "kind", "target", "seed"], sort=False).score.mean().reset_index()
 
 
@@ -347,26 +360,6 @@ def _has_pictures(study: Study, backbone: str) -> bool:
     return encoder.config_of(study.place(backbone, study.seeds[0]), entry.revision).model_type in encoder.TOWERS
 
 
-def language_kind(study: Study, language: str) -> str:
-    """source, high-resource, low-resource or unseen, by the amount of pretraining text."""
-    if language == study.source_language:
-        return "source"
-    if study.source == "microworld":
-        share = world.LANGUAGES[language].share
-        return "unseen" if share == 0 else "low-resource" if share < 1 else "high-resource"
-    known = _pretraining_text()
-    size = known["gib"].get(language)
-    return (
-        "unknown" if size is None else "unseen" if size == 0 else "low-resource" if size < known["low_resource_below"] else "high-resource"
-    )
-
-
-@cache
-def _pretraining_text() -> dict:
-    """params/ledgers/languages.yaml: GiB of CC-100 per language."""
-    return yaml.safe_load((ROOT / "params" / "ledgers" / "languages.yaml").read_text())
-
-
 def amounts(study: Study, table: pd.DataFrame) -> Answer:
     """5. How much intermediate data is needed, in which languages, and do pictures change it?"""
     amounts_needed = needed(study, table)
@@ -386,7 +379,12 @@ def amounts(study: Study, table: pd.DataFrame) -> Answer:
     if pictures:
         by_kind = difference_by_kind(study, table)
         effect += "; pictures change the mean score by " + ", ".join(f"{stats.show(*v, sign=True)} ({kind})" for kind, v in by_kind.items())
-    return Answer(f"{effect}.", limits)
+    gains = amount_gains(study, table)
+    most = gains[(gains.backbone == last) & (gains.examples == gains.examples.max())]
+    figures = {f"{r.kind}, {r.examples:,} examples": stats.show(r.mean, r.low, r.high, sign=True) for r in most.itertuples()}
+    found = [_verdict(gain, "gains", "loses") for gain in figures.values()]
+    verdict = f"gains in {found.count('gains')} of {len(found)} kinds of language" if "gains" in found else UNDECIDED
+    return Answer(f"{effect}.", limits, verdict, figures)
 
 
 QUESTIONS: dict[str, Callable] = {

@@ -1,5 +1,7 @@
 """From the tidy table to figures with intervals. Everything is paired by seed: a seed names the whole chain, pretraining included."""
 
+import re
+
 import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
@@ -32,6 +34,18 @@ def show(mean: float, low: float, high: float, sign: bool = False) -> str:
     return (
         form.format(mean) if np.isnan(low) else f"{form.format(mean)} [{form.format(low)},\u00a0{form.format(high)}]".replace(" ", "\u00a0")
     )
+
+
+_FIGURE = re.compile(r"([+-]?\d+\.\d)(?:\s\[([+-]?\d+\.\d),\s([+-]?\d+\.\d)\])?[*†]?")
+
+
+def read(shown) -> tuple[float, float, float] | None:
+    """What `show` was given, to its one decimal: mean and ends (nan where there are none); None for what is no such figure."""
+    found = _FIGURE.fullmatch(str(shown))
+    if not found:
+        return None
+    mean, low, high = (np.nan if end is None else float(end) for end in found.groups())
+    return mean, low, high
 
 
 def in_languages(table: pd.DataFrame, languages: dict[str, list[str]]) -> pd.DataFrame:

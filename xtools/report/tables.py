@@ -28,20 +28,34 @@ def progress(study: Study) -> tuple[int, int]:
 
 
 def headline(study: Study, table: pd.DataFrame) -> str:
-    """The answer for the study's last (largest) backbone in a few sentences: what the study cannot find, if anything; the recipe with the
-    best development scores and its gain on the test sets, with the simultaneous interval; the recipes that may be the best."""
-    present, total = progress(study)
-    backbone = study.last
-    gains = choosing.gains(table, study.targets)
-    gains = gains[gains.backbone == backbone]
+    """The answer for the study's last (largest) backbone in a few sentences: what the study cannot find, if anything; the answer; the recipes
+    that may be the best; what is missing."""
+    parts = [answer(study, table)]
+    if len(_last_gains(study, table)):
+        parts = [power.first_words(study, table), *parts, may_be_best(study, table), holes(study)]
+    return " ".join(part for part in parts if part)
+
+
+def answer(study: Study, table: pd.DataFrame) -> str:
+    """The recipe with the best development scores and its gain on the test sets, with the simultaneous interval, in one sentence."""
+    gains = _last_gains(study, table)
     if gains.empty:
-        return f"{study.title}: no answer yet for {backbone}; {present} of {total} cells are there."
-    holes = "" if present == total else f" {total - present} of {total} cells are missing."
-    holes += f" Left out: {', '.join(study.left_out)}." if study.left_out else ""
-    first = power.first_words(study, table)
-    answer = _answer(study, choosing.development(table, backbone), blocks.fit(blocks.wide(gains)))
-    told = f"{first + ' ' if first else ''}{study.title} ({scope(study)}): {answer}"
-    return f"{told}{_may_be_best(gains)}{holes}"
+        present, total = progress(study)
+        return f"{study.title}: no answer yet for {study.last}; {present} of {total} cells are there."
+    return f"{study.title} ({scope(study)}): {_answer(study, choosing.development(table, study.last), blocks.fit(blocks.wide(gains)))}"
+
+
+def _last_gains(study: Study, table: pd.DataFrame) -> pd.DataFrame:
+    """The last backbone's gains over `none`, averaged over all targets."""
+    gains = choosing.gains(table, study.targets)
+    return gains[gains.backbone == study.last]
+
+
+def holes(study: Study) -> str:
+    """How many cells are missing and what was left out; empty for a whole study."""
+    present, total = progress(study)
+    told = [f"{total - present} of {total} cells are missing."] if present < total else []
+    return " ".join(told + ([f"Left out: {', '.join(study.left_out)}."] if study.left_out else []))
 
 
 def _answer(study: Study, dev: pd.DataFrame, found: blocks.Fit) -> str:
@@ -52,24 +66,18 @@ def _answer(study: Study, dev: pd.DataFrame, found: blocks.Fit) -> str:
         which = f"those of {', '.join(found_some)} leave zero out" if found_some else "all include zero"
         return f"no development scores choose a recipe for {study.last}; of the intervals of {len(found.recipes)} recipes' gains {which} (95% together)."
     made = found.interval(recipe)
-    sure = (
-        "with the interval above zero"
-        if made.low > 0
-        else "with the interval below zero"
-        if made.high < 0
-        else "an interval that includes zero"
-    )
+    side = "above" if made.low > 0 else "below" if made.high < 0 else ""
+    sure = f"with the interval {side} zero" if side else "an interval that includes zero"
     return (
         f"the recipe with the best {study.source_language} development scores for {study.last} is {recipe}, which changes the average over "
         f"{n} targets by {stats.show(*made[:3], sign=True)} points, {sure} ({made.how}, 95%)."
     )
 
 
-def _may_be_best(gains: pd.DataFrame) -> str:
-    """The set of recipes of which 95% of such sets hold the best."""
-    values = blocks.wide(gains)
-    kept = blocks.indistinguishable(values)
-    return f" Not told from the best: {', '.join(kept)}." if len(values) > 1 else ""
+def may_be_best(study: Study, table: pd.DataFrame) -> str:
+    """The recipes of which, with 95%, one is the best for the last backbone; empty with one seed."""
+    gains = _last_gains(study, table)
+    return f"Not told from the best: {', '.join(blocks.indistinguishable(blocks.wide(gains)))}." if gains.seed.nunique() > 1 else ""
 
 
 def what_was_run(study: Study) -> pd.DataFrame:
@@ -128,6 +136,18 @@ def missing(study: Study) -> pd.DataFrame:
                 {"cell": cell.name, "why": failed.read_text().strip() if failed.exists() else "not run, or what it starts from failed"}
             )
     return pd.DataFrame(rows, columns=["cell", "why"])
+
+
+def complete(study: Study, table: pd.DataFrame) -> str:
+    """What is as it should be, in one sentence: said once, so that only what is not takes room."""
+    fine = {
+        f"all {progress(study)[1]} cells are there": missing(study).empty,
+        "every data set is as large as published": subset_frame(study).empty,
+        "every run rose above chance": degenerate_frame(table).empty,
+        "every training run came to something at first": restarts_frame(study).empty,
+    }
+    told = [what for what, holds in fine.items() if holds]
+    return f"What is complete: {', '.join(told)}." if told else ""
 
 
 def score_frame(study: Study, table: pd.DataFrame, backbone: str, wide: items.Wide | None = None) -> pd.DataFrame:
@@ -207,9 +227,8 @@ def languages_told(study: Study) -> str:
     for name, own in benchmark.BENCHMARKS.items():
         chosen = benchmark.languages_in(name, study)
         counts.append(f"{len(chosen)} of {name}'s {len(own)}")
-        alike.append(f"{sum(set(chosen[target]) == set(own[target]) for target in chosen)} of the {len(chosen)} targets of {name}")
-    languages = f"Languages are the benchmark's own in {' and in '.join(alike)}, and this study's in the others."
-    return f"The averages are over {', '.join(counts)} targets. {languages}"
+        alike.append(str(sum(set(chosen[target]) == set(own[target]) for target in chosen)))
+    return f"The averages are over {' and '.join(counts)} targets, in {' and '.join(alike)} of them in the benchmark's own languages, else in this study's."
 
 
 def subset_frame(study: Study) -> pd.DataFrame:
@@ -372,19 +391,7 @@ def _beside(entry: dict, backbone: str, target: str, metric: str, figure: float,
             "source": entry["source"], "known": entry["confidence"]}  # fmt: skip
 
 
-def ledger_frame(ledger: pd.DataFrame) -> pd.DataFrame:
-    """The ledger for readers: figures and intervals as text."""
-    shown = ledger.assign(measured=[r.counted or stats.show(r.mean, r.low, r.high, sign=True) for r in ledger.itertuples()])
-    columns = ["claim", "source", "published", "confidence", "backbone", "measured", "verdict", "how"]
-    return shown[columns].rename(columns={"confidence": "known", "measured": "measured (points)", "how": "interval over"})
-
-
 def verdicts(ledger: pd.DataFrame) -> list[results.Verdict]:
     """The ledger's rows for the report's record; a figure that is not there is None."""
-    kept = ledger.drop(columns="how").astype(object)
+    kept = ledger.drop(columns=["how", "points"]).astype(object)
     return [results.Verdict(**row) for row in kept.where(kept.notna(), None).to_dict("records")]
-
-
-def links(study: Study, ledger: pd.DataFrame) -> dict:
-    """For each row of the ledger, the pages of the cells that its figure was computed from, as {cell: address beside the report}."""
-    return {row.Index: {name: f"{name.partition('-')[0]}/{name}/notebook.html" for name in row.cells} for row in ledger.itertuples()}

@@ -301,11 +301,12 @@ def failure(grid: Plan, name: str) -> str:
 
 
 def make_report(grid: Plan, server: Server) -> str:
-    """Execute the report's notebook, render it, and note in the plan of a complete study which report is its own; returns the headline.
+    """Execute the report's notebook, render it, and its index of all notebooks, and note in the plan of a complete study which report is its
+    own; returns the headline.
 
     Raises Problem when the notebook fails.
     """
-    from xtools import records
+    from xtools import records, study
     from xtools.report import pages
 
     profile = grid.folder.name
@@ -315,6 +316,7 @@ def make_report(grid: Plan, server: Server) -> str:
         raise Problem(f"{profile}: the report failed; its notebook is in runs/{profile}/report")
     page = grid.folder / "report.html"
     pages.page(cell.folder / "notebook.ipynb", page, f"{profile}: report", code=False)
+    pages.site(study.load(profile))
     if not grid.missing():
         grid.report = page.stat().st_mtime_ns
         grid.write()

@@ -27,7 +27,16 @@ def inputs(profile: str) -> str:
 
     values = _values(profile)
     like = _values(values["like"]) if isinstance(values.get("like"), str) else {}
-    patterns = ("params/ledgers/*", "results/*", "Snakefile", "xtools/**/*.py", "notebooks/*.py", "backbones/*/*")
+    patterns = (
+        "params/ledgers/*",
+        "results/*",
+        "Snakefile",
+        "xtools/**/*.py",
+        "xtools/report/*.css",
+        "xtools/report/*.js",
+        "notebooks/*.py",
+        "backbones/*/*",
+    )
     files = [path for pattern in patterns for path in sorted(ROOT.glob(pattern)) if path.is_file()]
     folders = [values.get(key, like.get(key)) for key in ("source", "ccg", "translations")] + _encoders(values, like)
     digests = [f"{path.relative_to(ROOT)} {versions.file_digest(path)}" for path in files]
