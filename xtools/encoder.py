@@ -245,9 +245,13 @@ def at_random(where: str, texts, revision: str | None = None, layers: int | None
         config.update({"pad_token_id": reads.pad_token_id})
     torch.manual_seed(0)
     config._attn_implementation = choose_attention(choose_device("auto"))
-    is_tower = config.model_type in TOWERS
-    model = getattr(transformers, TOWERS[config.model_type])(config) if is_tower else transformers.AutoModelForMaskedLM.from_config(config)
-    return Encoder(model, reads), origin
+    return Encoder(of_config(config), reads), origin
+
+
+def of_config(config) -> torch.nn.Module:
+    """A model of a config with random weights: a masked language model, or a multimodal model's text tower."""
+    kind = TOWERS.get(config.model_type)
+    return getattr(transformers, kind)(config) if kind else transformers.AutoModelForMaskedLM.from_config(config)
 
 
 @cache

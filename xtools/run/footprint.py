@@ -11,7 +11,6 @@ from pathlib import Path
 
 import psutil
 import torch
-from transformers import AutoModelForMaskedLM
 
 from xtools import encoder, finetuning, memory, scoring, tasks
 from xtools.disk import size
@@ -19,7 +18,7 @@ from xtools.encoder import Encoder
 from xtools.problems import Problem
 from xtools.run import estimate
 from xtools.run.warm import SHARED
-from xtools.settings import Backbone, Finetuning, Phase
+from xtools.settings import Finetuning, Phase
 from xtools.study import Cell, Recipe, Study
 from xtools.tasks import Task, format_of
 
@@ -59,7 +58,7 @@ def told(study: Study) -> str:
 def of(study: Study, cell: Cell) -> int:
     """Bytes that a cell will hold at its peak, beside what it shares; those of cells that differ in their seed alone are equal."""
     study = study.of(cell.backbone)
-    model = _model(study, study.backbones[cell.backbone])
+    model = _model(study, cell.backbone)
     own = PROCESS + (DRIVER if encoder.choose_device(study.device).type == "cuda" else 0)
     if cell.phase == "backbone":
         return int(own + (0 if study.backbones[cell.backbone].load else _pretraining(study, model)))
@@ -71,15 +70,15 @@ def of(study: Study, cell: Cell) -> int:
 _models: dict[tuple, Encoder] = {}
 
 
-def _model(study: Study, entry: Backbone) -> Encoder:
+def _model(study: Study, backbone: str) -> Encoder:
     """An encoder without weights, in the precision and with the attention that its cells compute in."""
-    device, config = encoder.choose_device(study.device), estimate.config_of(entry, study)
+    device, config = encoder.choose_device(study.device), estimate.config_of(study, backbone)
     precision = encoder.choose_precision(study.precision, device, config.hidden_size)
     key = config.to_json_string(use_diff=False), precision, study.gradient_checkpointing
     if key not in _models:
         config._attn_implementation = encoder.choose_attention(device) or "sdpa"
         with torch.device("meta"):
-            model = (encoder.TOWERS.get(config.model_type) or AutoModelForMaskedLM.from_config)(config)
+            model = encoder.of_config(config)
         made = Encoder(model, None, precision)  # type: ignore[arg-type]  # no tokenizer: it reads nothing
         _models[key] = memory.recompute(made) if study.gradient_checkpointing else made
     return _models[key]
