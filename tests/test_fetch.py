@@ -14,7 +14,7 @@ from local_hub import LocalHub
 
 from xtools import ROOT, encoder, snapshots, sources, study, targets, tasks
 from xtools.problems import Problem
-from xtools.run import download, estimate, fetch, fingerprints, lacking
+from xtools.run import download, estimate, fetch, fingerprints, lacking, plan
 from xtools.sources import hub as reading
 from xtools.words import train_tokenizer
 
@@ -69,7 +69,7 @@ def checkpoint(tmp_path_factory):
 @pytest.fixture
 def place(tmp_path, monkeypatch, checkpoint):
     """A project of its own with an empty cache, and a Hub that has all that the study reads."""
-    for module in (snapshots, study, fetch, lacking):
+    for module in (snapshots, study, fetch, lacking, plan):
         monkeypatch.setattr(module, "ROOT", tmp_path)
     monkeypatch.setattr(lacking, "SEEN", tmp_path / "runs" / "rows.json")
     (tmp_path / "params" / "ledgers").mkdir(parents=True)
@@ -393,6 +393,16 @@ def test_a_plan_names_what_has_changed_with_both_commits(place, capsys):
     new = place.commit("datasets", "nyu-mll/glue")
     assert estimate.changed(loaded(), [cell]) == [f"changed: nyu-mll/glue, read at {old[:7]}, now {new[:7]}: 1 cells run again"]
     assert sources.rows(loaded().data, tasks.get("mnli"), "train", "en", 1)[0]["text_a"] == "new 0"
+
+
+def test_a_finished_study_looks_again_after_a_fetch_of_another_commit_alone(place, capsys):
+    run(capsys)
+    before = plan.inputs("try")
+    run(capsys)
+    assert plan.inputs("try") == before
+    place.data("nyu-mll/glue", "mnli", {"train": nli(9, "new"), "validation_matched": nli(6)}, NLI)
+    run(capsys)
+    assert plan.inputs("try") != before
 
 
 def test_a_pin_holds_without_network_though_a_newer_commit_was_fetched(place, offline, capsys):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table
 
-from xtools import backbones, encoder, finetuning, heads, records, scoring, sources, targets, tasks, timing
+from xtools import backbones, encoder, finetuning, heads, records, scoring, snapshots, sources, targets, tasks, timing
 from xtools.disk import size
 from xtools.problems import Problem, nearest
 from xtools.report import power
@@ -123,9 +123,18 @@ def config_of(study: Study, backbone: str):
     """
     entry = study.backbones[backbone]
     if entry.load:
-        return _published(study.place(backbone, study.seeds[0]), entry.revision, entry.lowest)
+        where = study.place(backbone, study.seeds[0])
+        if snapshots.is_local(where):
+            return encoder.config_of(where, entry.revision, entry.lowest)
+        return _published(where, entry.revision, entry.lowest, snapshots.commit("models", where, entry.revision))
     settings = study.pretraining
     return encoder.new_config(settings.vocabulary, entry.layers, entry.hidden, entry.heads, settings.max_length)
+
+
+@functools.cache
+def _published(where: str, revision: str | None, layers: int | None, commit: str):
+    """A config at a commit, made once: transformers takes milliseconds to check one, and every cell asks."""
+    return encoder.config_of(where, revision, layers)
 
 
 def cell_flops(study: Study, cell, notes: set[str]) -> float:
@@ -296,7 +305,6 @@ def _there(source: sources.Source, task: Task, split: str, language: str) -> int
 
 
 _tokenizer = functools.cache(encoder.tokenizer_at_hand)  # those of the Hub take a second to read
-_published = functools.cache(encoder.config_of)  # transformers takes milliseconds to check one, and every cell asks
 _sampled: dict[tuple, list | None] = {}
 
 

@@ -19,11 +19,12 @@ from xtools.problems import Problem
 
 
 def inputs(profile: str) -> str:
-    """Hash of every file that a study's cells or report could hang on: its parameters, ledgers, results, code, notebooks, encoders, data.
+    """Hash of every file that a study's cells or report could hang on: its parameters, ledgers, results, code, notebooks, encoders, data, and
+    of the Hub's, the commits that fetches took.
 
     It is compared before anything heavy is imported, so that a finished study says so at once.
     """
-    from xtools import versions
+    from xtools import snapshots, versions
 
     values = _values(profile)
     like = _values(values["like"]) if isinstance(values.get("like"), str) else {}
@@ -36,6 +37,7 @@ def inputs(profile: str) -> str:
         "xtools/report/*.js",
         "notebooks/*.py",
         "backbones/*/*",
+        str(snapshots.TAKEN),
     )
     files = [path for pattern in patterns for path in sorted(ROOT.glob(pattern)) if path.is_file()]
     folders = [values.get(key, like.get(key)) for key in ("source", "ccg", "translations")] + _encoders(values, like)
