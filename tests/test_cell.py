@@ -109,5 +109,5 @@ def test_a_cell_whose_parameters_have_changed_since_it_was_planned_is_refused(mo
     other = smoke.model_copy(update={"evaluation": smoke.evaluation.model_copy(update={"test": 7})})
     monkeypatch.setattr(cells.study, "load", lambda name: other)
     with pytest.raises(Problem, match="have changed since it was planned; run the study again"):
-        cells.check(cell, planned)
+        cells.execute(cell, planned)
     assert "changed since it was planned" in (cell.folder / "failed.txt").read_text()

@@ -194,3 +194,13 @@ def test_a_data_file_counts_by_its_content_for_the_cells_that_read_it(probe):
     rerun = changed(before[0], probe("folder", {str(german): ("xnli", "xnli, changed")})[0])
     assert {described(name)["target"] for name in rerun if "target-" in name} == {"xnli"}
     assert "target-old-none-xnli-s0" in rerun and "intermediate-old-mnli-s0" not in rerun
+
+
+def test_more_threads_are_other_numbers_and_one_is_what_it_was():
+    from xtools import study
+    from xtools.run import fingerprints
+
+    cell = study.Cell("smoke", "target", "tiny", "none", "xnli", 0)
+    loaded = study.load("smoke")
+    one, two = (fingerprints.parameters(loaded.model_copy(update={"threads": n}), cell) for n in (1, 2))
+    assert one == fingerprints.parameters(loaded, cell) and two == one | {"threads": 2}

@@ -174,7 +174,7 @@ def main(words: list[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt as stopped:
         with contextlib.suppress(OSError):  # the terminal may be what has gone
-            print(stopped or "stopped; what was finished is kept, run again to go on", file=sys.stderr)
+            print(str(stopped) or "stopped; what was finished is kept, run again to go on", file=sys.stderr)
         return 130
     except BrokenPipeError:  # who reads what is told has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

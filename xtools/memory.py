@@ -10,7 +10,7 @@ from xtools.problems import Problem
 from xtools.tasks.classification import dropout
 
 PART = 1536  # tokens of a training batch's part on a CPU: what a core's cache holds
-ROOM = 330e6  # bytes that such a part may keep for its backward pass, as cells stand side by side: long sequences come few at a time
+ROOM = 250e6  # bytes that such a part may keep for its backward pass, as cells stand side by side: long sequences come few at a time
 LOOSE = 2**27  # bytes that the allocator may keep without using them: parts of many shapes leave holes that no other part fits into
 USABLE = 0.9  # of a card's memory: the driver's own, the matrix library's workspaces and what lies scattered between blocks take the rest
 SHORT = 32  # tokens: the sequences of a part are of like lengths, and some parts are of short ones

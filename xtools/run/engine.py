@@ -209,14 +209,15 @@ def run_cells(loaded, grid: Plan, todo: list[str], cores: int, server: Server, e
         command += ["--resources", f"mem_mb={max(1, int(memory / 1e6))}"]
     log, begun, left = loaded.folder / "snakemake.log", time.time(), todo
     log.unlink(missing_ok=True)
-    for _ in range(ROUNDS):
+    rounds = 1 if "--executor" in engine else ROUNDS  # of jobs that a scheduler ended it knows why
+    for further in reversed(range(rounds)):
         asked = [f"{grid.cells[name].phase}/{name}/record.json" for name in left]
         with open(log, "a") as file, snakemake([*asked, *command], environment, file, gently) as process:
             watch(grid, left, process, begun, server)
         left = lost(grid, todo, begun)
-        if not left or process.returncode > 1:  # 1: of jobs; more: it did not take its words
+        if not left or not further or process.returncode > 1:  # 1: of jobs; more: it did not take its words
             break
-        print(f"{len(left)} cells were lost with a process that was killed, and are run again", flush=True)
+        print(f"lost with a process that was killed, and run again: {', '.join(left)}", flush=True)
     if process.returncode and not any(ended(grid, name, begun) for name in todo):
         tail = " ".join(log.read_text().split()[-40:])
         raise Problem(f"snakemake stopped: {tail} (see {log.relative_to(ROOT)})")

@@ -24,7 +24,7 @@ from xtools.tasks import Task, format_of
 
 PROCESS = 0.2e9  # a cell's notebook and kernel: what they do not share with the server
 DRIVER = 3e9  # what a process that computes on a GPU holds beside: CUDA's libraries, and the host's side of copies
-SCATTERED = 1.25  # over what is in use: the allocator's holes between blocks of many sizes
+SCATTERED = 1.3  # over what is in use: the allocator's holes between blocks of many sizes, products that are kept compiled
 PAGE = 4096  # bytes; a row of embeddings that is written back makes the pages that it lies in the cell's own
 USABLE = 0.9  # of what is free when a study starts
 
@@ -122,7 +122,7 @@ def _training(study: Study, model: Encoder, parts: list[tuple[Task, int]], setti
     active = max(_activations(model, task, width, settings) for task, width in parts)
     if mlm:
         active = max(active, _masked(model, settings.batch_size * mlm.max_length, mlm.max_length, mlm.mlm_share))
-    return (4 + states) * (body + table) + copies + back + SCATTERED * active
+    return SCATTERED * ((4 + states) * (body + table) + copies + back + active)
 
 
 def _activations(model: Encoder, task: Task, width: int, settings: Finetuning) -> float:

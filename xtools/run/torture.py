@@ -17,12 +17,14 @@ import tempfile
 import time
 import uuid
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import psutil
 import yaml
 
 from xtools import ROOT
+from xtools.processes import die_with_parent
 
 STUDY = {
     "like": "smoke",
@@ -58,7 +60,10 @@ class Project:
         told = open(self.folder / "told.txt", "w")
         environment = os.environ | {"PYTHONPATH": str(self.folder), TOKEN: token}
         command = [sys.executable, "-m", "xtools", "study", NAME]
-        return subprocess.Popen(command, cwd=self.folder, env=environment, stdout=told, stderr=told, start_new_session=True)
+        follow = partial(die_with_parent, os.getpid(), signal.SIGTERM)
+        return subprocess.Popen(
+            command, cwd=self.folder, env=environment, stdout=told, stderr=told, start_new_session=True, preexec_fn=follow
+        )
 
     def told(self) -> str:
         return (self.folder / "told.txt").read_text()
@@ -121,10 +126,11 @@ def ended(process: subprocess.Popen, seconds: float) -> float | None:
 
 
 def disturb(project: Project, draw: random.Random, lasts: float) -> tuple[str, list[str]]:
-    """One round; what was done in words, and what went wrong."""
+    """One round of a study that whole `lasts` so many seconds; what was done in words, and what went wrong."""
+    whole = len(project.records())
     forgotten, token, wrong = project.forget(draw), uuid.uuid4().hex, []
     run = project.start(token)
-    moment, number = draw.uniform(0, lasts), draw.choice(SIGNALS)
+    moment, number = draw.uniform(0, lasts * (1 + forgotten) / (1 + whole)), draw.choice(SIGNALS)
     time.sleep(moment)
     there = of_run(token)
     if not there:
