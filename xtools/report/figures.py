@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pandas as pd
-from IPython.display import HTML
+from IPython.display import HTML, display
 
 from xtools.report import drawing, stats
 from xtools.report.drawing import Axis
@@ -69,6 +69,12 @@ def folded(table: pd.DataFrame, caption: str, picture: str = "", note: str = "")
 def table(shown: pd.DataFrame, caption: str) -> HTML | None:
     """A narrow table in the open; nothing where it has no row."""
     return None if shown.empty else Sheet(titled(caption, rows_html(shown, caption)), shown, slug(caption))
+
+
+def show(shown: HTML | None) -> None:
+    """Display what there is to show."""
+    if shown is not None:
+        display(shown)
 
 
 def said(sentence: str) -> HTML | None:
