@@ -46,6 +46,17 @@ def test_a_forest_draws_each_figure_of_its_table_once_at_its_place():
     assert '<figure id="study-large-gains-points">' in page and "<details><summary>Table (2 rows)" in page
 
 
+def test_curves_draw_each_amount_with_its_interval():
+    rows = [
+        ("large", "mnli", n, kind, gain, gain - 1, gain + 1)
+        for n, kind, gain in ((100, "unseen", -2.0), (1000, "unseen", 3.0), (100, "source", 0.5))
+    ]
+    page = figures.curves(pd.DataFrame(rows, columns=["backbone", "task", "examples", "kind", "mean", "low", "high"]), "amounts").data
+    assert 'aria-label="large: unseen -2.0 at 100; unseen +3.0 at 1,000; source +0.5 at 100"' in page
+    drawn = page[page.index('class="plane"') :]
+    assert len(re.findall('<line class="c[01]"', drawn)) == 3 + 1, "an interval a point, and the one line between two amounts"
+
+
 def test_a_table_without_a_row_shows_nothing():
     assert (
         figures.forest(GAINS[:0], "none") is None and figures.folded(GAINS[:0], "none") is None and figures.table(GAINS[:0], "none") is None
