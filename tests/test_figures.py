@@ -80,6 +80,7 @@ def test_an_axis_holds_all_its_values_in_their_order(values):
 def test_points_apart_stay_apart_on_the_ledgers_axis():
     axis = Axis.roots([0.5, 48.8])
     assert axis.at(0) == 50 and axis.at(1) - axis.at(0) > 5 and axis.at(48.8) < 100
+    assert Axis.roots([0.5, 1374.0]).ticks[-1] == 100, "one wild interval does not squeeze all others"
 
 
 def row(claim, backbone, verdict, mean, points=np.nan, cells=()):
