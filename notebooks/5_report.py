@@ -39,7 +39,7 @@ front.screen(run.study, table, answered, held)
 # %%
 for backbone in run.study.backbones:
     near = power.by_target(run.study, table, backbone)
-    display(figures.forest(tables.gain_frame(run.study, table, backbone), f"{run.study.name}, {backbone}: gains (points)", near=near))
+    figures.show(figures.forest(tables.gain_frame(run.study, table, backbone), f"{run.study.name}, {backbone}: gains (points)", near=near))
 
 figures.said(f"{items.covers(run.study)} {tables.may_be_best(run.study, table)}")
 
@@ -52,7 +52,7 @@ figures.said(f"{items.covers(run.study)} {tables.may_be_best(run.study, table)}"
 again = items.load(run.study)
 for backbone in run.study.backbones:
     wider = items.frame(run.study, table, backbone, again)
-    display(figures.folded(wider, f"{run.study.name}, {backbone}: gains over seeds, languages and items (points)"))
+    figures.show(figures.folded(wider, f"{run.study.name}, {backbone}: gains over seeds, languages and items (points)"))
 
 # %% [markdown]
 # How much more the last encoder gains than the first, and in the first row how much better it is after `none`.
@@ -68,7 +68,7 @@ figures.forest(tables.backbone_frame(run.study, table), f"{run.study.name}: last
 for backbone in run.study.backbones:
     both = centring.frame(run.study, backbone)
     told = f"{run.study.name}, {backbone}: retrieval as it is and centred (scores in %, gains in points)"
-    display(figures.folded(both, told))
+    figures.show(figures.folded(both, told))
 
 # %% [markdown]
 # ## 1. Choosing by source scores
@@ -107,7 +107,7 @@ figures.forest(
 # %%
 for backbone in run.study.backbones:
     gaps = languages.gap_frame(run.study, table, backbone)
-    display(figures.forest(gaps, f"{run.study.name}, {backbone}: gap by language (points)"))
+    figures.show(figures.forest(gaps, f"{run.study.name}, {backbone}: gap by language (points)"))
 
 # %% [markdown]
 # ## 3. XTREME against XTREME-R
@@ -124,7 +124,8 @@ figures.forest(questions.benchmark_gains(run.study, table), f"{run.study.name}: 
 # %% [markdown]
 # ## 4. Cost in inference
 #
-# Intermediate training changes weights, not shapes, so a recipe should cost nothing at inference; scoring time with and without it tests that.
+# Intermediate training changes weights, not shapes, so a recipe should cost nothing at inference; scoring time with and without it tests
+# that.
 
 # %%
 front.full(answered["efficiency"])
@@ -146,7 +147,7 @@ figures.folded(costs.worth_frame(run.study, table), f"{run.study.name}: from the
 # %%
 for backbone in run.study.backbones:
     tokens, ms = costs.language_cost(run.study, backbone)
-    display(figures.tax(tokens, ms, run.study.source_language, f"{run.study.name}, {backbone}: tokenisation tax"))
+    figures.show(figures.tax(tokens, ms, run.study.source_language, f"{run.study.name}, {backbone}: tokenisation tax"))
 
 # %% [markdown]
 # Other settings of the same encoders. Scores are always computed in fp32: what int8 and bf16 lose in accuracy is not measured here. Each
@@ -185,7 +186,8 @@ figures.folded(questions.needed(run.study, table), f"{run.study.name}: intermedi
 # and its spread stay. That there is no gain, no difference or no cost is a claim about a margin of the ledger's, by two one-sided tests.
 # *Known* says how surely the published figure is known: V read in the primary text, V2 read second-hand, A recalled and arithmetic agrees,
 # R recalled only. The circle is the quantity that the test compares with zero, the diamond the published figure where it is of the same
-# kind, of real languages; the axis is in points, or percent where the claim says so, and the same for all claims, a square-root scale. `results/statistics.csv` says how often each test is wrong on simulated studies.
+# kind, of real languages; the axis is in points, or percent where the claim says so, and the same for all claims, a square-root scale.
+# `results/statistics.csv` says how often each test is wrong on simulated studies.
 
 # %%
 ledger.show(held, run.study, f"Claims against {run.study.name} ({tables.scope(run.study)})")
@@ -200,7 +202,7 @@ ledger.show(held, run.study, f"Claims against {run.study.name} ({tables.scope(ru
 # %%
 for backbone in run.study.backbones:
     scores = tables.score_frame(run.study, table, backbone, items.Wide(run.study, table, backbone, again))
-    display(figures.forest(scores, f"{run.study.name}, {backbone}: scores (%)", "percent", zero=False))
+    figures.show(figures.forest(scores, f"{run.study.name}, {backbone}: scores (%)", "percent", zero=False))
 
 # %% [markdown]
 # Group scores and totals by the definitions of XTREME and XTREME-R, each target in the benchmark's own languages where this study has them
@@ -210,7 +212,7 @@ for backbone in run.study.backbones:
 for name in ("xtreme", "xtreme_r"):
     for backbone in run.study.backbones:
         groups = tables.benchmark_frame(run.study, table, backbone, name)
-        display(figures.folded(groups, f"{run.study.name}, {backbone}: {name} groups (%)"))
+        figures.show(figures.folded(groups, f"{run.study.name}, {backbone}: {name} groups (%)"))
 
 # %% [markdown]
 # ## Beside published figures
@@ -247,7 +249,7 @@ figures.folded(tables.degenerate_frame(table), "Runs at chance on the source's d
 marked = tables.mark_at_chance(table)
 for backbone in run.study.backbones if marked.at_chance.any() else ():
     both = tables.with_and_without(run.study, marked, backbone, "at_chance")
-    display(figures.forest(both, f"{run.study.name}, {backbone}: average gains with and without runs at chance (points)"))
+    figures.show(figures.forest(both, f"{run.study.name}, {backbone}: average gains with and without runs at chance (points)"))
 
 # %% [markdown]
 # Where a study sets `restarts`, a run that comes to nothing is started again with another seed; beside the gains of all stand those without.
@@ -259,7 +261,7 @@ figures.folded(tables.restarts_frame(run.study), "Training runs that came to not
 marked = tables.mark_restarted(run.study, table)
 for backbone in run.study.backbones if marked.restarted.any() else ():
     both = tables.with_and_without(run.study, marked, backbone, "restarted")
-    display(figures.forest(both, f"{run.study.name}, {backbone}: average gains with and without restarted runs (points)"))
+    figures.show(figures.forest(both, f"{run.study.name}, {backbone}: average gains with and without restarted runs (points)"))
 
 # %% [markdown]
 # ## What was run

@@ -45,7 +45,7 @@ chosen = table[(table.target == target) & (table.split == "test")]
 chosen.pivot_table(index=["backbone", "recipe"], columns="language", values="score", aggfunc="mean").round(1)
 
 # %% [markdown]
-# Any figure of the report, with other choices:
+# Scores by language, for any choice of recipes:
 
 # %%
 own = table[table.backbone == loaded.last]

@@ -111,7 +111,8 @@ def test_tables_sort_by_a_click(tmp_path):
 def test_a_notebooks_page_leads_to_its_neighbours_and_back(micro, tmp_path):
     folder = micro[0].folder / "runs/micro/target/target-tiny-mnli-xnli-s0"
     found, *_ = seen(folder / "notebook.html", tmp_path)
-    assert len(found["way"]) == 4 and all((folder / link).exists() for link in found["way"]) and found["code"] >= 5
+    reached = [os.path.normpath(f"{folder}/{link}") for link in found["way"]]  # as a browser does, which follows no links of the disk
+    assert len(reached) == 4 and all(map(os.path.exists, reached)) and found["code"] >= 5
     assert found["way"][:2] == ["../../report.html", "../../index.html"]
 
 

@@ -207,9 +207,11 @@ def test_a_cell_runs_by_hand_without_a_server(own_micro):
 
 def test_the_site_links_the_report_and_every_notebook(own_micro):
     project = own_micro
+    assert (project.folder / "runs/micro/index.html").exists(), "it came with the study"
     done = project.run("site", "micro")
     assert done.returncode == 0 and done.stdout.strip() == "index: runs/micro/index.html", done.stderr
     folder = project.folder / "runs/micro"
+    assert (project.folder / "runs/micro/cells.js").read_text().count("/") == 10, "the order of the cells, for their pages"
     links = re.findall(r'href="([^"]+)"', (folder / "index.html").read_text())
     assert len(links) == 11 and all((folder / link).exists() for link in links)
     project.write_study("siteless", seeds=[9])

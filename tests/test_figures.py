@@ -46,6 +46,17 @@ def test_a_forest_draws_each_figure_of_its_table_once_at_its_place():
     assert '<figure id="study-large-gains-points">' in page and "<details><summary>Table (2 rows)" in page
 
 
+def test_curves_draw_each_amount_with_its_interval():
+    rows = [
+        ("large", "mnli", n, kind, gain, gain - 1, gain + 1)
+        for n, kind, gain in ((100, "unseen", -2.0), (1000, "unseen", 3.0), (100, "source", 0.5))
+    ]
+    page = figures.curves(pd.DataFrame(rows, columns=["backbone", "task", "examples", "kind", "mean", "low", "high"]), "amounts").data
+    assert 'aria-label="large: unseen -2.0 at 100; unseen +3.0 at 1,000; source +0.5 at 100"' in page
+    drawn = page[page.index('class="plane"') :]
+    assert len(re.findall('<line class="c[01]"', drawn)) == 3 + 1, "an interval a point, and the one line between two amounts"
+
+
 def test_a_table_without_a_row_shows_nothing():
     assert (
         figures.forest(GAINS[:0], "none") is None and figures.folded(GAINS[:0], "none") is None and figures.table(GAINS[:0], "none") is None
@@ -69,6 +80,7 @@ def test_an_axis_holds_all_its_values_in_their_order(values):
 def test_points_apart_stay_apart_on_the_ledgers_axis():
     axis = Axis.roots([0.5, 48.8])
     assert axis.at(0) == 50 and axis.at(1) - axis.at(0) > 5 and axis.at(48.8) < 100
+    assert Axis.roots([0.5, 1374.0]).ticks[-1] == 100, "one wild interval does not squeeze all others"
 
 
 def row(claim, backbone, verdict, mean, points=np.nan, cells=()):

@@ -16,6 +16,28 @@ from xtools.results import Attempt
 from xtools.study import Cell
 
 
+def test_every_section_and_figure_has_an_anchor_and_every_table_lies_beside_the_page(micro):
+    project, _ = micro
+    folder = project.folder / "runs/micro"
+    page = (folder / "report.html").read_text()
+    names = re.findall(r'<(?:h2|figure|h3) id="([^"]+)"', page)
+    assert len(names) == len(set(names)) and set(re.findall(r'href="#([^"]+)"', page)) <= set(names)
+    assert page.count("<h2") == len(re.findall(r"<h2 id=", page)) and page.count("<figure") == len(re.findall(r"<figure id=", page))
+    sheets = re.findall(r'href="(tables/[^"]+)"', page)
+    assert len(sheets) == page.count("<table") == len(set(sheets)) and all((folder / sheet).exists() for sheet in sheets)
+    shown = pd.read_csv(folder / "tables/micro-tiny-gains-points.csv")
+    gains = json.loads((folder / "report/report/record.json").read_text())["result"]["ledger"]
+    assert shown.set_index("recipe").average["mnli"] == round(next(row["mean"] for row in gains if row["id"] == "mnli-gains"), 1)
+
+
+def test_the_report_loads_nothing_and_weighs_little(micro):
+    page = micro[0].folder / "runs/micro/report.html"
+    text = page.read_text()
+    assert page.stat().st_size < 5e6 and not re.search(r"https?://|url\(|@import|<link|<script [^>]*src", text)
+    assert "micro, tiny: " in text and "<pre" not in text, "nothing stands in a grey box"
+    assert "nothing to show yet" not in text and "What is complete: all 10 cells are there" in text
+
+
 def test_every_figure_in_the_report_follows_from_records(micro):
     import numpy as np
 
@@ -89,7 +111,7 @@ def test_a_report_with_a_third_of_its_cells_gone_shows_holes_and_says_that_a_rec
     assert f"{len(old)} of 10 records are of other code or parameters; make study PROFILE=micro" in done.stdout
     assert old and all(path.exists() for path in old), "a record of before is shown until the study is run again"
     page = (copied.folder / "runs/micro/report.html").read_text()
-    assert done.returncode == 0 and "Cells that are missing: holes below" in page and "undecided" in page
+    assert done.returncode == 0 and "Cells that are missing: holes above" in page and "undecided" in page
     assert not re.search(r"\bnan\b", re.sub(r'src="data:[^"]*"', "", page).lower())
 
 

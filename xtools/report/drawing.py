@@ -49,9 +49,10 @@ class Axis:
 
     @classmethod
     def roots(cls, values, ticks=(1, 5, 20, 50, 100)) -> "Axis":
-        """An axis on which a point and fifty both show: signed square roots, alike on both sides of zero."""
+        """An axis on which a point and fifty both show: signed square roots, alike on both sides of zero, up to the last tick at most; what
+        lies beyond runs off its end."""
         most = max([abs(value) for value in values if np.isfinite(value)], default=1.0)
-        most = next((tick for tick in ticks if tick >= most), most)
+        most = next((tick for tick in ticks if tick >= most), ticks[-1])
         kept = [tick for tick in ticks if tick <= most]
         return cls(-most, most, (*(-tick for tick in reversed(kept)), 0, *kept), lambda value: np.sign(value) * np.sqrt(abs(value)))
 

@@ -3,10 +3,11 @@
 import html
 import itertools
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-from IPython.display import HTML
+from IPython.display import HTML, display
 
 from xtools.report import drawing, stats
 from xtools.report.drawing import Axis
@@ -71,6 +72,12 @@ def table(shown: pd.DataFrame, caption: str) -> HTML | None:
     return None if shown.empty else Sheet(titled(caption, rows_html(shown, caption)), shown, slug(caption))
 
 
+def show(shown: HTML | None) -> None:
+    """Display what there is to show."""
+    if shown is not None:
+        display(shown)
+
+
 def said(sentence: str) -> HTML | None:
     """A plain line; nothing where there is nothing to say."""
     return HTML(f"<p>{html.escape(sentence)}</p>") if sentence else None
@@ -121,13 +128,13 @@ def curves(gains: pd.DataFrame, caption: str) -> HTML | None:
     kinds = list(dict.fromkeys(gains.kind))
     y, body = Axis.over([*gains.low, *gains.high, *gains["mean"]]), drawing.legend(kinds)
     for (backbone, task), own in gains.groupby(["backbone", "task"], sort=False):
-        x, lines = Axis.logarithmic(own.examples), ""
+        x, lines = replace(Axis.logarithmic(own.examples), ticks=tuple(sorted(set(own.examples)))), ""
         for kind, curve in own.sort_values("examples").groupby("kind", sort=False):
             lines += _curve(curve, x, y, kinds.index(kind), len(kinds))
         told = "; ".join(f"{r.kind} {r.mean:+.1f} at {r.examples:,}" for r in own.itertuples())
-        body += f"<h4>{html.escape(backbone)}</h4>" + drawing.plane(
-            x, y, lines, f"{backbone}: {told}", f"examples of {task} (log scale)", "gain (points)"
-        )
+        unit = f"examples of {task} (log scale)"
+        picture = drawing.plane(x, y, lines, f"{backbone}: {told}", unit, "gain (points)", form="{:,}")
+        body += f"<h4>{html.escape(backbone)}</h4>{picture}"
     shown = gains[["backbone", "task", "examples", "kind"]].rename(columns={"kind": "languages"})
     return folded(shown.assign(gain=[stats.show(r.mean, r.low, r.high, sign=True) for r in gains.itertuples()]), caption, body)
 

@@ -123,7 +123,7 @@ def _contents(body: str) -> str:
         return f'<h2 id="{name}">{found[1]} <a class="anchor" href="#{name}">#</a></h2>'
 
     body = re.sub(r"<h2[^>]*>(.*?)</h2>", anchored, body, flags=re.S)
-    return f'<nav class="toc"><details open><summary>Contents</summary><ul>{"".join(entries)}</ul></details></nav><main>{body}</main>'
+    return f'<nav class="toc"><details open><summary>Contents</summary><ul>{"".join(entries)}<li><a href="index.html">All notebooks</a></li></ul></details></nav><main>{body}</main>'
 
 
 def write(output: Path, title: str, body: str, style: str = "", kind: str = "", script: str = "") -> None:
