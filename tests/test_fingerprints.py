@@ -98,7 +98,7 @@ CHANGES = {  # an edit: {file: (old, new)}; the cells that it changes, as a filt
     "a comment": ({"xtools/training.py": ("import math", "# why not\nimport math")}, "False", 0),
     "a docstring": ({"xtools/training.py": ('"""The one training loop', '"""The training loop')}, "False", 0),
     "a message": ({"xtools/encoder.py": ("a GPU was asked for", "a graphics card was asked for")}, "False", 0),
-    "the page's style": ({"xtools/report/pages.py": ("1.15rem", "1.2rem")}, "False", 0),
+    "the page's style": ({"xtools/report/page.css": ("1.55rem", "1.6rem")}, "False", 0),
     "the engine": ({"xtools/run/engine.py": ("POLL = 0.2", "POLL = 0.3")}, "False", 0),
     "what a format shows to people": ({"xtools/tasks/mining.py": ("(nothing mined)", "(none)")}, "False", 0),
     "BUCC's neighbours": ({"xtools/tasks/mining.py": ("NEIGHBOURS = 4", "NEIGHBOURS = 5")}, "target == 'bucc2018'", 16),

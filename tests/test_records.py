@@ -48,15 +48,19 @@ def test_a_cell_without_a_record_has_none(place):
 )
 def test_a_record_of_another_form_is_refused_in_one_line(place, change, told):
     write(CELL.folder)
-    CELL.record.write_text(json.dumps(json.loads(CELL.record.read_text()) | change))
+    CELL.record.write_text(json.dumps(json.loads(CELL.record.read_text()) | change) + "\n")
     with pytest.raises(Problem) as problem:
         records.read(CELL)
     assert told in str(problem.value) and "\n" not in str(problem.value) and "backbone-tiny-s3/record.json" in str(problem.value)
 
 
-def test_a_record_cut_short_is_refused_in_one_line(place):
+def test_a_record_cut_short_or_empty_is_none_and_a_damaged_one_is_refused_in_one_line(place):
     write(CELL.folder)
-    CELL.record.write_text(CELL.record.read_text()[:50])
+    text = CELL.record.read_text()
+    for cut in (text[:50], ""):
+        CELL.record.write_text(cut)
+        assert records.read(CELL) is None
+    CELL.record.write_text(text.replace('"', "", 1))
     with pytest.raises(Problem, match=r"record.json: damaged .*; remove it"):
         records.read(CELL)
 

@@ -84,7 +84,7 @@ def test_every_score_in_the_report_comes_from_a_record(own_micro):
         if record["phase"] == "target":
             for score in [*record["result"]["scores"].values(), *filter(None, [record["result"]["dev"]])]:
                 score["metrics"] = dict.fromkeys(score["metrics"], 42.0)
-            path.write_text(json.dumps(record))
+            path.write_text(json.dumps(record) + "\n")
     assert copied.run("report", "micro").returncode == 0
     page = (copied.folder / "runs/micro/report.html").read_text()
     names = {"none", "mnli", "–"}

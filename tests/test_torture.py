@@ -15,6 +15,14 @@ from xtools.run import cell, torture
 
 VICTIM = "target-tiny-mnli-xnli-s0"
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def _hear() -> None:
+    """Let signals end the command also where the tests were started by what ignores them (nohup)."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+
 
 class Running:
     """The small study, of which a cell is to be run again."""
@@ -23,7 +31,7 @@ class Running:
         self.project, self.token = project, uuid.uuid4().hex
         environment = os.environ | {"PYTHONPATH": str(project.folder), torture.TOKEN: self.token}
         command = [sys.executable, "-m", "xtools", "study", "micro"]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "start_new_session": True}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "start_new_session": True, "preexec_fn": _hear}
         self.process = subprocess.Popen(command, cwd=project.folder, env=environment, **pipes)
 
     def until(self, who: str) -> psutil.Process:
@@ -56,7 +64,7 @@ def running(own_micro):
             process.kill()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_stops_everything_and_says_how_to_go_on(running, number):
     run = running()
     run.until("kernel")

@@ -22,7 +22,7 @@ from xtools.settings import Finetuning, Phase
 from xtools.study import Cell, Recipe, Study
 from xtools.tasks import Task, format_of
 
-PROCESS = 0.2e9  # a cell's notebook and kernel: what they do not share with the server
+PROCESS = 0.25e9  # a cell's notebook and kernel: what they do not share with the server
 DRIVER = 3e9  # what a process that computes on a GPU holds beside: CUDA's libraries, and the host's side of copies
 SCATTERED = 1.3  # over what is in use: the allocator's holes between blocks of many sizes, products that are kept compiled
 PAGE = 4096  # bytes; a row of embeddings that is written back makes the pages that it lies in the cell's own
