@@ -64,10 +64,8 @@ def _trust(study: Study, table: pd.DataFrame, held: pd.DataFrame) -> str:
     """What the ledger counts, and the smallest average gain that the study finds."""
     claims = held["id"].nunique()
     least = power.smallest(study, table)
-    told = (
-        " and ".join(f"{gain:.1f} points for {backbone}" for backbone, gain in least.items())
-        or "not known: it takes two seeds and two recipes"
-    )
+    gains = " and ".join(f"{gain:.1f} points for {backbone}" for backbone, gain in least.items())
+    told = f"An average gain of {gains} (80% power)." if least else "Not known: it takes two seeds and two recipes."
     picture = ""
     if least:
         axis = Axis.over([*least.values(), power.WANTED])
@@ -76,7 +74,7 @@ def _trust(study: Study, table: pd.DataFrame, held: pd.DataFrame) -> str:
     return (
         f'<section class="card trust"><h3><a href="#ledger-of-claims">Ledger: {claims} claims, {len(held)} verdicts</a></h3>'
         f'{ledger.bar(ledger.counts(held))}<h3><a href="#can-this-study-answer">Smallest effect it could find</a></h3>'
-        f"<p>An average gain of {html.escape(told)} (80% power).</p>{picture}</section>"
+        f"<p>{html.escape(told)}</p>{picture}</section>"
     )
 
 

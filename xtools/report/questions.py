@@ -255,22 +255,17 @@ def benchmarks(study: Study, table: pd.DataFrame) -> Answer:
 
 def efficiency(study: Study, table: pd.DataFrame) -> Answer:
     """4. What does a gain cost in inference, and does intermediate training change the cost?"""
-    worth, ratios = costs.worth_frame(study, table), costs.recipe_cost(study)
-    limits = "Latency is this machine's. Scoring times are of cells that ran beside others, so they are noisy."
-    told, figures = [], {}
-    if len(worth):
-        row = worth.iloc[0]
-        gain = row["average score (points)"]
-        cost = f"from {row['from, to'].replace(', ', ' to ')} costs {row['latency']} in latency and {row['FLOPs']} in FLOPs"
-        told.append(cost + (f" and gives {gain} points" if gain != "–" else "; what it gives is not known yet"))
-    for backbone, ratio in ratios.items():
-        figures[f"scoring time, {backbone}"] = stats.show(100 * ratio.mean - 100, 100 * ratio.low - 100, 100 * ratio.high - 100, sign=True)
-    if ratios:
-        changes = " and ".join(f"{change} percent for {name.partition(', ')[2]}" for name, change in figures.items())
-        told.append(f"a recipe changes the time of scoring by {changes}")
-    verdicts = {_verdict(change, "recipes cost time", "recipes save time") for change in figures.values()} or {"not answered"}
-    effect = _sentence(told) if told else f"{NO_ANSWER}: nothing has been timed yet."
-    return Answer(effect, limits, verdicts.pop() if len(verdicts) == 1 else UNDECIDED, figures, "percent of none's")
+    worth, limits = (
+        costs.worth_frame(study, table),
+        "Latency is this machine's. A recipe changes weights, not shapes: that it costs nothing is in the ledger.",
+    )
+    if worth.empty:
+        return Answer(f"{NO_ANSWER}: it takes two encoders, timed.", limits)
+    row = worth.iloc[0]
+    pair, gain = row["from, to"].replace(", ", " to "), row["average score (points)"]
+    cost = f"from {pair} costs {row['latency']} in latency and {row['FLOPs']} in FLOPs"
+    effect = _sentence([f"{cost} and gives {gain} points"] if gain != "–" else [cost, "what it gives is not known yet"])
+    return Answer(effect, limits, _verdict(gain, "size gains", "size loses"), {pair: gain}, "points of the average")
 
 
 # ---------------------------------------------------------------- 5. amounts of intermediate data
