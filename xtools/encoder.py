@@ -289,13 +289,13 @@ def lowest(config, layers: int | None, where: str):
     """
     if layers is None:
         return config
-    try:  # Perceiver's config has no such number, and Funnel's lets none be set (its depth is `block_sizes`)
-        depth = config.num_hidden_layers
-        config.num_hidden_layers = layers
-    except (AttributeError, NotImplementedError) as error:
-        raise Problem(f"backbone {where}: layers: it is not known how to cut {config.model_type}; take them out of its entry") from error
+    key = config.attribute_map.get("num_hidden_layers", "num_hidden_layers")
+    depth = config.to_dict().get(key)
+    if depth is None:  # Perceiver's config has no such number, and Funnel's depth is that of its blocks
+        raise Problem(f"backbone {where}: layers: it is not known how to cut {config.model_type}; take them out of its entry")
     if layers > depth:
         raise Problem(f"backbone {where}: layers: {layers}, and it has {depth}")
+    config.num_hidden_layers = layers
     if getattr(config, "layer_types", None):
         config.layer_types = config.layer_types[:layers]
     return config

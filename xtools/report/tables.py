@@ -238,14 +238,6 @@ def subset_frame(study: Study) -> pd.DataFrame:
     return shown.astype({"published": "Int64"})
 
 
-def shared_languages(study: Study) -> list[str]:
-    """The source language, then those that every target with a source-language score has, in the study's order."""
-    own = [study.languages_of(t) for t in study.targets if study.source_language in study.languages_of(t)]
-    own = own or [study.languages_of(t) for t in study.targets]
-    shared = [language for language in own[0] if all(language in other for other in own)]
-    return sorted(shared, key=lambda language: language != study.source_language)
-
-
 def _grid(recipes: list[str], targets: list[str], cells: pd.DataFrame, average: pd.DataFrame, sign: bool = False) -> pd.DataFrame:
     def look(frame, **keys):
         for key, value in keys.items():

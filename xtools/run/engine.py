@@ -163,8 +163,8 @@ def locked(folder: Path):
 
 @contextlib.contextmanager
 def cell_server(log: Path | None = None):
-    """A server of warm cells, which writes to `log` (None: to the terminal); it and all that it started end with the block, and what it left in the temporary
-    folder, as does what was left there by an engine that is dead."""
+    """A server of warm cells, which writes to `log` (None: to the terminal). It and all that it started end with the block; what it left in
+    the temporary folder goes too, and what was left there by an engine that is dead."""
     stop_on_signals()
     sweep()
     with tempfile.TemporaryDirectory(prefix=f"{LEFT}{os.getpid()}-", ignore_cleanup_errors=True) as folder:
