@@ -14,7 +14,7 @@ RUN = .venv/bin/python -m xtools
 OPTIONS = $(PROFILE) $(if $(CORES),--cores $(CORES)) $(if $(ENGINE),--engine "$(ENGINE)")
 
 .DEFAULT_GOAL := help
-.PHONY: help study timing reference report plan fetch site submission score bench gpu backbones calibrate torture statistics lab prune test lint lock clean
+.PHONY: help study timing reference keep report plan fetch site submission score bench gpu backbones calibrate torture statistics lab prune test lint lock clean
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -36,6 +36,9 @@ timing: .venv/lock ## run a study's timing alone: latency, throughput, FLOPs, me
 
 reference: .venv/lock ## keep a study's timing in results/, for reports made on other machines to show beside their own
 	@$(RUN) reference $(OPTIONS)
+
+keep: .venv/lock ## keep a finished study's records, scores and report in results/, from which make report makes it again anywhere
+	@$(RUN) keep $(OPTIONS)
 
 report: .venv/lock ## rebuild the report from the records alone
 	@$(RUN) report $(OPTIONS)

@@ -77,6 +77,15 @@ def reference(asked: argparse.Namespace) -> int:
     return 0
 
 
+def keep(asked: argparse.Namespace) -> int:
+    """keep a finished study's records, scores and report with the project"""
+    from xtools.run import keep
+    from xtools.study import load
+
+    print(keep.keep(load(asked.profile, needs_data=False)))
+    return 0
+
+
 def submission(asked: argparse.Namespace) -> int:
     """write the predictions of a study in XTREME's layout"""
     from xtools.report import submission
@@ -131,7 +140,7 @@ def score(asked: argparse.Namespace) -> int:
     return 0
 
 
-OF_A_STUDY = (study, timing, report, plan, fetch, site, reference, submission, backbones, calibrate)
+OF_A_STUDY = (study, timing, report, plan, fetch, site, reference, keep, submission, backbones, calibrate)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -126,7 +126,7 @@ def _not_run(cell: Cell) -> Problem:
 
 def start(profile: str, phase: str, backbone="", recipe="", target="", seed=0, folder="") -> Run:
     """The run of a notebook, from its parameters; one line of Problem for a name that the study does not have."""
-    loaded = study.load(profile)
+    loaded = study.load(profile, needs_data=phase != "report")
     torch.set_num_threads(loaded.threads)
     for name, value, known in (
         ("backbone", backbone, loaded.backbones),

@@ -246,10 +246,10 @@ def _filled(folder: str | None) -> str | None:
     return os.path.expandvars(folder) if folder else None
 
 
-def load(profile: str, folder: Path = ROOT / "params") -> Study:
+def load(profile: str, folder: Path = ROOT / "params", needs_data: bool = True) -> Study:
     """The study of params/<profile>.yaml, checked. With `like: <study>` it has that study's value of every top-level key that it does not
     hold itself; null takes such a key away. With `protocol: <name>` it has that protocol's settings, of which its own stand in the place, key
-    by key.
+    by key. What reads records alone needs no data (`needs_data`).
 
     Raises Problem, one line that names file and key, for anything wrong with it.
     """
@@ -269,7 +269,8 @@ def load(profile: str, folder: Path = ROOT / "params") -> Study:
     except ValidationError as error:
         raise Problem(f"{home(next(iter(error.errors()[0]['loc']), None))}: {_first(error, Study)}") from error
     try:
-        expand(study.source)
+        if needs_data:
+            expand(study.source)
     except Problem as error:
         raise Problem(f"{home('source')}: {error}") from error
     return _with_its_data(study)

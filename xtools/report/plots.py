@@ -11,8 +11,9 @@ import pandas as pd
 import seaborn as sns
 from IPython.display import HTML
 
-from xtools.report import figures, stats
+from xtools.report import figures, stats, tables
 from xtools.results import Point
+from xtools.study import Study
 
 MARKERS = ["o", "s", "D", "^", "v", "P", "X", "*", "<", ">"]
 sns.set_theme(style="whitegrid", context="notebook", palette="colorblind", rc={"figure.dpi": 110, "savefig.bbox": "tight"})
@@ -146,3 +147,57 @@ def chooser(table: pd.DataFrame, backbones: list[str], recipes: list[str], targe
         recipes=ipywidgets.SelectMultiple(options=recipes, value=recipes[:2]),
         languages=ipywidgets.SelectMultiple(options=languages, value=languages),
     )
+
+
+# ---------------------------------------------------------------- pictures that stand by themselves (results/<study>/*.png)
+
+
+def gain_map(study: Study, table: pd.DataFrame):
+    """A figure of mean gains over `none` (points), recipes by targets, a panel a backbone; bold with * where the 95% interval, for all recipes
+    of a target at once, excludes zero."""
+    frames = {name: tables.gain_frame(study, table, name).set_index("recipe") for name in study.backbones}
+    found = {name: shown.map(lambda value: stats.read(value) or (float("nan"),) * 3) for name, shown in frames.items()}
+    means = {name: own.map(lambda interval: interval[0]).dropna(axis=1, how="all") for name, own in found.items()}
+    most = max(float(own.abs().max().max()) for own in means.values())
+    height = 1.1 + 0.45 * len(study.recipes)
+    fig, axes = plt.subplots(
+        len(means), 1, squeeze=False, figsize=(2.2 + 0.95 * len(study.targets), height * len(means)), layout="constrained"
+    )
+    for ax, (name, own) in zip(axes[:, 0], means.items(), strict=True):
+        sure = found[name][own.columns].map(lambda interval: interval[1] > 0 or interval[2] < 0)
+        words = own.map("{:+.1f}".format) + sure.map({True: "*", False: ""}.get)
+        sns.heatmap(own, annot=words, fmt="", cmap="PuOr", vmin=-most, vmax=most, linewidths=1, ax=ax, cbar_kws={"label": "points"})
+        for text, bold in zip(ax.texts, sure.to_numpy().ravel(), strict=True):
+            text.set_fontweight("bold" if bold else "normal")
+        ax.set(title=f"{study.name}, {name}: gain over none", ylabel="")
+        ax.tick_params(axis="y", rotation=0)
+    return fig
+
+
+def language_map(study: Study, table: pd.DataFrame):
+    """A figure of scores by language, a panel a target, of the last backbone: a mark a recipe at the mean of its seeds, a line from the least to
+    the greatest of them; the source language first, the others by their scores after `none`."""
+    test = table[(table.backbone == study.last) & (table.split == "test")]
+    fig, axes = plt.subplots(
+        -(-len(study.targets) // 3),
+        min(3, len(study.targets)),
+        squeeze=False,
+        figsize=(11, 2.9 * -(-len(study.targets) // 3)),
+        layout="constrained",
+    )
+    for ax, target in itertools.zip_longest(axes.flat, study.targets):
+        if target is None:
+            ax.set_axis_off()
+            continue
+        own = test[test.target == target]
+        plain = own[own.recipe == "none"].groupby("language").score.mean()
+        order = sorted(plain.index, key=lambda language: (language != study.source_language, -plain[language]))
+        sns.pointplot(
+            own, x="language", y="score", hue="recipe", order=order, hue_order=study.recipes, dodge=0.5, errorbar=("pi", 100),
+            markers=MARKERS[: len(study.recipes)], linestyle="none", markersize=4, err_kws={"linewidth": 1}, ax=ax,
+        )  # fmt: skip
+        ax.set(title=target, xlabel="", ylabel=f"{own.metric.iloc[0]} (%)")
+        ax.get_legend().remove()
+    handles, names = axes[0, 0].get_legend_handles_labels()
+    fig.legend(handles, names, title=f"{study.last}, recipe", loc="outside right upper")
+    return fig

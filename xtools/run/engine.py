@@ -62,7 +62,7 @@ def run(profile: str, cores: int | None = None, engine: str = "", phase: str = "
             with told_when_stopped(grid, todo):
                 run_cells(loaded, grid, todo, cores, server, engine, memory)
         failed = [name for name in todo if not grid.is_there(name)]
-        headline = make_report(grid, server)
+        headline = make_report(profile, server, grid)
     for name in failed:
         print(f"failed: {failure(grid, name)}")
     print(f"{headline}\nreport: runs/{profile}/report.html")
@@ -301,7 +301,7 @@ def failure(grid: Plan, name: str) -> str:
     return f"{name}: not run, as {upstream} failed" if upstream else f"{name}: not run"
 
 
-def make_report(grid: Plan, server: Server) -> str:
+def make_report(profile: str, server: Server, grid: Plan | None = None) -> str:
     """Execute the report's notebook, render it, and its index of all notebooks, and note in the plan of a complete study which report is its
     own; returns the headline.
 
@@ -310,31 +310,38 @@ def make_report(grid: Plan, server: Server) -> str:
     from xtools import records, study
     from xtools.report import pages
 
-    profile = grid.folder.name
     cell, *_ = planned(profile, "report")
     cell.record.unlink(missing_ok=True)
     if server.ask(profile, "report"):
         raise Problem(f"{profile}: the report failed; its notebook is in runs/{profile}/report")
-    page = grid.folder / "report.html"
+    page = ROOT / "runs" / profile / "report.html"
     pages.page(cell.folder / "notebook.ipynb", page, f"{profile}: report", code=False)
-    pages.site(study.load(profile))
-    if not grid.missing():
+    pages.site(study.load(profile, needs_data=False))
+    if grid and not grid.missing():
         grid.report = page.stat().st_mtime_ns
         grid.write()
     return records.read(cell).result.headline
 
 
 def report(profile: str) -> int:
-    """Rebuild the report from the records alone: the current ones, and where there is none, that of the last run."""
+    """Rebuild the report from the records alone: the current ones, where there is none that of the last run, and for a study of which nothing
+    was run here those that are kept with the project."""
     from xtools import study
+    from xtools.run import keep
 
-    loaded = study.load(profile)
+    loaded = study.load(profile, needs_data=not keep.has(profile))
     with locked(loaded.folder), cell_server(loaded.folder / "server.log") as server:
-        grid = plan(loaded)
-        tell_cut(grid)
-        link(grid, only_current=True)
-        if old := [name for name in grid.cells if grid.record(name).exists() and not grid.is_there(name)]:
-            print(f"{len(old)} of {len(grid.cells)} records are of other code or parameters; make study PROFILE={profile} runs them anew")
-        make_report(grid, server)
-    print(f"report: runs/{profile}/report.html")
+        if keep.has(profile) and (kept := keep.restore(loaded)):
+            print(f"{kept} records came with the project, in results/{profile}; nothing of it was run here")
+            headline = make_report(profile, server)
+        else:
+            grid = plan(loaded)
+            tell_cut(grid)
+            link(grid, only_current=True)
+            if old := [name for name in grid.cells if grid.record(name).exists() and not grid.is_there(name)]:
+                print(
+                    f"{len(old)} of {len(grid.cells)} records are of other code or parameters; make study PROFILE={profile} runs them anew"
+                )
+            headline = make_report(profile, server, grid)
+    print(f"{headline}\nreport: runs/{profile}/report.html")
     return 0

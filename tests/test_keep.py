@@ -1,0 +1,69 @@
+"""Results that stay with the project: a report made from them alone, without the data and without running a cell."""
+
+import csv
+import json
+import re
+import shutil
+
+from tests.test_engine import without_times
+from xtools.run import keep
+
+
+def test_a_report_of_kept_records_is_the_studys_own_and_no_run_takes_them_for_done(own_micro):
+    project = own_micro
+    done = project.run("keep", "micro")
+    assert done.returncode == 0 and done.stdout.startswith("10 records kept in results/micro: "), done.stderr
+    folder, report = project.folder / "results/micro", project.folder / "runs/micro/report/report/record.json"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "gains.png",
+        "items.json",
+        "languages.png",
+        "records.jsonl.gz",
+        "report.html",
+        "scores.csv",
+    ]
+    before = without_times(report)
+    shutil.rmtree(project.folder / "runs")
+    project.write_study("micro", like="micro", source="$XTOOLS_FOLDER_THAT_IS_NOT_SET")
+
+    again = project.run("report", "micro")
+    assert again.returncode == 0, again.stderr
+    assert "10 records came with the project" in again.stdout
+    after = without_times(report)
+    assert before["result"]["headline"] == after["result"]["headline"]
+    assert [row["verdict"] for row in before["result"]["ledger"]] == [row["verdict"] for row in after["result"]["ledger"]]
+    items = json.loads((project.folder / "runs/micro/items.json").read_text())
+    assert len(items) == 6, "scores of blocks of items, whose rows are not at hand here"
+
+    told = project.run("study", "micro")
+    assert told.returncode == 2 and told.stderr.count("\n") == 1 and "XTOOLS_FOLDER_THAT_IS_NOT_SET" in told.stderr
+    project.write_study("micro", like="micro", source="microworld")
+    planned = project.run("plan", "micro").stdout
+    assert re.search(r"target\W+6\W+6\b", planned) and re.search(r"intermediate\W+1\W+1\b", planned), planned
+
+
+def test_the_table_of_scores_has_every_metric_of_every_language(own_micro):
+    project = own_micro
+    assert project.run("keep", "micro").returncode == 0
+    rows = list(csv.DictReader(open(project.folder / "results/micro/scores.csv")))
+    cells = {name: json.loads(path.read_text())["result"] for name, path in project.records("micro").items() if name.startswith("target")}
+    held = sum(len(score["metrics"]) for result in cells.values() for score in (*result["scores"].values(), result["dev"]) if score)
+    assert len(rows) == held
+    one = next(row for row in rows if row["target"] == "xnli" and row["recipe"] == "mnli" and row["split"] == "test")
+    score = cells["target-tiny-mnli-xnli-s0"]["scores"][one["language"]]["metrics"][one["metric"]]
+    assert abs(float(one["score"]) - score) < 1e-3
+
+
+def test_an_unfinished_study_is_not_kept(own_micro):
+    project = own_micro
+    project.records("micro")["target-tiny-mnli-xnli-s0"].unlink()
+    done = project.run("keep", "micro")
+    assert done.returncode == 2 and "1 cells or its report are missing" in done.stderr
+    assert not (project.folder / "results").exists()
+
+
+def test_a_kept_report_links_to_nothing_beside_it():
+    page = (
+        '<a href="#x">#</a> <a class="csv" href="tables/x.csv">CSV</a></figcaption><ul><li><a href="index.html">All notebooks</a></li></ul>'
+    )
+    assert keep.alone(page) == '<a href="#x">#</a></figcaption><ul></ul>'
