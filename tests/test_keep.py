@@ -24,8 +24,6 @@ def test_a_report_of_kept_records_is_the_studys_own_and_no_run_takes_them_for_do
     ]
     before = without_times(report)
     shutil.rmtree(project.folder / "runs")
-    project.write_study("micro", like="micro", source="$XTOOLS_FOLDER_THAT_IS_NOT_SET")
-
     again = project.run("report", "micro")
     assert again.returncode == 0, again.stderr
     assert "10 records came with the project" in again.stdout
@@ -35,9 +33,6 @@ def test_a_report_of_kept_records_is_the_studys_own_and_no_run_takes_them_for_do
     items = json.loads((project.folder / "runs/micro/items.json").read_text())
     assert len(items) == 6, "scores of blocks of items, whose rows are not at hand here"
 
-    told = project.run("study", "micro")
-    assert told.returncode == 2 and told.stderr.count("\n") == 1 and "XTOOLS_FOLDER_THAT_IS_NOT_SET" in told.stderr
-    project.write_study("micro", like="micro", source="microworld")
     planned = project.run("plan", "micro").stdout
     assert re.search(r"target\W+6\W+6\b", planned) and re.search(r"intermediate\W+1\W+1\b", planned), planned
 
