@@ -66,9 +66,16 @@ figures.forest(tables.backbone_frame(run.study, table), f"{run.study.name}: last
 
 # %%
 for backbone in run.study.backbones:
-    both = centring.frame(run.study, backbone)
-    told = f"{run.study.name}, {backbone}: retrieval as it is and centred (scores in %, gains in points)"
-    figures.show(figures.folded(both, told))
+    gains = centring.gain_frame(run.study, backbone)
+    figures.show(figures.forest(gains, f"{run.study.name}, {backbone}: gains in retrieval (points)", by="vectors"))
+
+figures.said(run.study.note)
+
+# %%
+for backbone in run.study.backbones:
+    scores = centring.score_frame(run.study, backbone)
+    told = f"{run.study.name}, {backbone}: retrieval (%)"
+    figures.show(figures.forest(scores, told, "percent", zero=False, by="vectors"))
 
 # %% [markdown]
 # ## 1. Choosing by source scores

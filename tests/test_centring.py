@@ -31,19 +31,19 @@ def test_the_gain_that_is_judged_is_that_of_centred_vectors(both_ways, plain, ce
     assert ledger["mean"].iloc[0] == pytest.approx(centred, abs=2)
 
 
-def test_the_table_has_scores_and_gains_both_ways(both_ways):
+def test_scores_and_gains_stand_there_both_ways(both_ways):
     both_ways(10, 3)
-    shown = centring.frame(ONE, "large").set_index("recipe")
-    assert [*shown] == ["tatoeba, as it is", "tatoeba, centred", "gain, as it is", "gain, centred"]
-    assert shown.loc["none", "gain, centred"] == "–" and "[" in shown.loc["none", "tatoeba, centred"]
-    gains = [float(shown.loc["mnli", f"gain, {kind}"].split("\u00a0")[0]) for kind in centring.KINDS]
-    assert gains == pytest.approx([10, 3], abs=1)
+    scores = centring.score_frame(ONE, "large").set_index(["recipe", "vectors"])
+    assert [*scores] == ["tatoeba"] and "[" in scores.loc[("none", "centred"), "tatoeba"]
+    gains = centring.gain_frame(ONE, "large").set_index(["recipe", "vectors"]).gain
+    assert [float(gains["mnli", kind].split("\u00a0")[0]) for kind in centring.KINDS] == pytest.approx([10, 3], abs=1)
+    assert "none" not in gains.index.get_level_values("recipe")
 
 
 def test_without_such_scores_there_is_no_table_and_no_verdict(monkeypatch):
     table = planted(np.random.default_rng(0), {})
     monkeypatch.setattr(records, "table", lambda study, every: table)
-    assert centring.frame(ONE, "large").empty
+    assert centring.score_frame(ONE, "large").empty and centring.gain_frame(ONE, "large").empty
     ledger = claims.ledger(table, ONE, [claim for claim in claims.load() if claim.test == "centred"])
     assert ledger.verdict.iloc[0] == "undecided"
 

@@ -37,13 +37,15 @@ class Study(Strict):
 
     `subset` allows data with other row counts than the published ones, which the report then names. `ccg` and `translations` are folders
     of data that no hub serves (see xtools/sources); `translation_noise` is the word-error rate of translations in the microworld. Recipes
-    that need a licensed set which `ccg` does not name are no part of the study (`left_out`), and `all` is over the other tasks.
+    that need a licensed set which `ccg` does not name are no part of the study (`left_out`), and `all` is over the other tasks. `note` is what
+    a reader must know of its encoders or data; it stands at the head of its report, and by its retrieval scores.
     """
 
     _left_out: dict[str, int] = PrivateAttr(default_factory=dict)  # recipes of the file, and where among its recipes they stand
 
     name: str
     title: str
+    note: str = ""
     source: str
     source_language: str
     languages: Literal["xtreme", "xtreme_r", "both"] | list[str] | dict[str, list[str]]  # of benchmarks, for all targets, or per target

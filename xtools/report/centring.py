@@ -34,19 +34,33 @@ class Both:
         return found[found.backbone == backbone]
 
 
-def frame(study: Study, backbone: str) -> pd.DataFrame:
-    """Scores per recipe and target both ways, with t-intervals over seeds, and the gains averaged over targets both ways, each with
-    intervals that hold for all recipes at once; nothing where no target has them."""
-    both = Both.of(study)
-    columns: dict[str, dict[str, str]] = {}
+def score_frame(study: Study, backbone: str) -> pd.DataFrame:
+    """Scores per recipe, a row a kind of search, a column a target, with t-intervals over seeds; nothing where no target has both kinds."""
+    both, columns = Both.of(study), {}
     for target in both.targets:
-        for kind in KINDS:
-            scores = stats.task_scores(both.tables[kind][both.tables[kind].target == target])
-            columns[f"{target}, {kind}"] = _shown(stats.summarize(scores[scores.backbone == backbone], ["recipe"], "score"))
-    for kind in KINDS if both.targets else ():
-        columns[f"gain, {kind}"] = _shown(blocks.summarize(both.gains(kind, backbone), ["backbone"]), sign=True)
-    rows = [{"recipe": recipe} | {name: shown.get(recipe, "–") for name, shown in columns.items()} for recipe in study.recipes]
-    return pd.DataFrame(rows if columns else [])
+        for kind, table in both.tables.items():
+            scores = stats.task_scores(table[(table.target == target) & (table.backbone == backbone)])
+            columns[target, kind] = _shown(stats.summarize(scores, ["recipe"], "score"))
+    return _frame(study.recipes, columns, both.targets)
+
+
+def gain_frame(study: Study, backbone: str) -> pd.DataFrame:
+    """Gains averaged over the targets per recipe, a row a kind of search, with intervals that hold for all recipes at once."""
+    both = Both.of(study)
+    columns = {
+        ("gain", kind): _shown(blocks.summarize(both.gains(kind, backbone), ["backbone"]), sign=True) for kind in KINDS if both.targets
+    }
+    return _frame([recipe for recipe in study.recipes if recipe != "none"], columns, ["gain"] if both.targets else [])
+
+
+def _frame(recipes: list[str], columns: dict[tuple[str, str], dict[str, str]], names: list[str]) -> pd.DataFrame:
+    """A row a recipe and kind, from figures as text by recipe for each (column, kind)."""
+    rows = [
+        {"recipe": recipe, "vectors": kind} | {name: columns[name, kind].get(recipe, "–") for name in names}
+        for recipe in recipes
+        for kind in KINDS
+    ]
+    return pd.DataFrame(rows if names else [])
 
 
 def _shown(found: pd.DataFrame, sign: bool = False) -> dict[str, str]:

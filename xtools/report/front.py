@@ -29,8 +29,9 @@ def screen(study: Study, table: pd.DataFrame, answered: dict[str, Answer], held:
     """The answer, the five cards, and beside them what the ledger counts and what the study could find."""
     missing = tables.holes(study)
     first = html.escape(tables.answer(study, table)) + (f" <strong>{html.escape(missing)}</strong>" if missing else "")
+    note = f'<p class="limits">{html.escape(study.note)}</p>' if study.note else ""
     cards = "".join(_card(name, answer) for name, answer in answered.items())
-    return HTML(figures.styled(f'<p class="lead">{first}</p><div class="cards">{cards}{_trust(study, table, held)}</div>'))
+    return HTML(figures.styled(f'<p class="lead">{first}</p>{note}<div class="cards">{cards}{_trust(study, table, held)}</div>'))
 
 
 def _card(name: str, answer: Answer) -> str:
