@@ -11,9 +11,9 @@ from xtools.tasks.classification import dropout
 
 PART = 1536  # tokens of a training batch's part on a CPU: what a core's cache holds
 ROOM = 600e6  # bytes that such a part may keep for its backward pass: long sequences come few at a time (at 250e6 training took 1.4 times as long)
-LOOSE = (
-    1e9  # bytes that the allocator may keep unused: parts of many shapes leave holes; given back sooner, they are asked for again each step
-)
+# Bytes that the allocator may keep unused: parts of many shapes leave holes. It is more than a part frees, or memory would be asked for again
+# each step.
+LOOSE = 700e6
 USABLE = 0.9  # of a card's memory: the driver's own, the matrix library's workspaces and what lies scattered between blocks take the rest
 SHORT = 32  # tokens: the sequences of a part are of like lengths, and some parts are of short ones
 FUSED = ("sdpa", packing.NAME)  # attention that keeps no scores
