@@ -128,6 +128,16 @@ def languages_are_of_the_target(study) -> None:
                 raise ValueError(f"languages.{target}: {language} is not among its languages{nearest(language, known)}")
 
 
+def shared_models_are_of_like_targets(study) -> None:
+    for target, other in study.shares.items():
+        _all_known("shares", [target, other], study.targets)
+        one, two = tasks.get(target), tasks.get(other)
+        if target == other or not (one.is_trained and two.is_trained) or one.format != two.format or other in study.shares:
+            raise ValueError(f"shares.{target}: {other} trains no model for it; name another target of its format that trains its own")
+        if study.serves(target) != other:
+            raise ValueError(f"shares.{target}: target.tasks gives {other} other settings; one model has one")
+
+
 RULES = (
     recipes_are_of_the_form,
     none_stands_alone,
@@ -147,6 +157,7 @@ RULES = (
     random_weights_are_of_published_encoders,
     languages_are_of_the_microworld,
     languages_are_of_the_target,
+    shared_models_are_of_like_targets,
 )
 
 

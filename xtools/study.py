@@ -58,6 +58,7 @@ class Study(Strict):
     translations: str | None = None
     translation_noise: Share = 0.1
     protocol: str | None = None  # whose training settings hold where the study sets none (params/ledgers/protocols.yaml)
+    shares: dict[str, str] = {}  # a target: the one whose fine-tuned model it is scored with, as where both have the same training rows
     first_tasks: bool = True  # a trained target's first task before it: Social IQa before COPA, as XTREME-R trains for xcopa
     pretraining: Pretraining | None = None
     intermediate: Phase | None = None
@@ -146,7 +147,7 @@ class Study(Strict):
 
     def serves(self, target: str) -> str | None:
         """The target whose fine-tuned model a target uses, where the study has both and trains them alike; else None."""
-        other = tasks.get(target).shares
+        other = self.shares.get(target) or tasks.get(target).shares
         return other if other in self.targets and self._trains_alike(other, target) else None
 
     def _trains_alike(self, one: str, other: str) -> bool:
