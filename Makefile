@@ -14,7 +14,7 @@ RUN = .venv/bin/python -m xtools
 OPTIONS = $(PROFILE) $(if $(CORES),--cores $(CORES)) $(if $(ENGINE),--engine "$(ENGINE)")
 
 .DEFAULT_GOAL := help
-.PHONY: help study timing reference keep report plan fetch site submission score bench gpu backbones calibrate torture statistics lab prune test lint lock clean
+.PHONY: help study timing reference keep report plan fetch site submission score verify compare bench gpu backbones calibrate torture statistics lab prune test lint lock clean
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -60,6 +60,12 @@ score: .venv/lock ## score PREDICTIONS=<folder> against LABELS=<folder>, both in
 
 backbones: .venv/lock ## make the published backbones again where they are missing or outdated
 	@$(RUN) backbones $(OPTIONS)
+
+verify: .venv/lock ## run CELLS=3 of a finished study's cells again (SEED=0 draws them) and tell what differs from their records
+	@$(RUN) verify $(OPTIONS) $(if $(CELLS),--cells $(CELLS)) $(if $(SEED),--seed $(SEED))
+
+compare: .venv/lock ## by how much the scores of two studies, or folders of records, differ: A=<study or folder> B=<study or folder>
+	@$(RUN) compare "$(A)" "$(B)"
 
 bench: .venv/lock ## measure training, inference, cells and search against the Hugging Face Trainer, papermill and the product
 	@.venv/bin/python -m xtools.run.bench $(BENCH)

@@ -234,6 +234,34 @@ def test_targets_trained_otherwise_share_no_model():
     assert loaded.model_copy(update={"targets": ["mlqa"]}).serves("mlqa") is None
 
 
+@pytest.mark.parametrize(
+    ("shares", "told"),
+    [
+        ({"xquad": "tydiqa"}, None),
+        ({"xquad": "udpos"}, "shares.xquad: udpos trains no model for it"),
+        ({"xquad": "xquad"}, "shares.xquad: xquad trains no model for it"),
+        ({"tatoeba": "xquad"}, "shares.tatoeba: xquad trains no model for it"),
+        ({"xquad": "tydiqa", "tydiqa": "xquad"}, "shares.xquad: tydiqa trains no model for it"),
+        ({"xquad": "tydi"}, "shares: tydi is unknown; did you mean tydiqa?"),
+        ({"xnli": "pawsx"}, "shares.xnli: target.tasks gives pawsx other settings; one model has one"),
+    ],
+)
+def test_a_study_may_say_that_two_targets_share_a_model(tmp_path, shares, told):
+    tasks = {"pawsx": {"epochs": 7}}
+    values = yaml.load((ROOT / "params" / "laptop.yaml").read_text(), study.Loader)
+    values |= {"shares": shares, "target": values["target"] | {"tasks": tasks}}
+    (tmp_path / "shared.yaml").write_text(yaml.safe_dump(values))
+    if told is None:
+        loaded = study.load("shared", tmp_path)
+        cell = Cell("shared", "target", "eight", "mnli", "xquad", 1)
+        assert loaded.upstream(cell) == Cell("shared", "target", "eight", "mnli", "tydiqa", 1)
+        assert [*loaded.cells()].index(cell) > [*loaded.cells()].index(loaded.upstream(cell)), "it comes first"
+    else:
+        with pytest.raises(Problem) as error:
+            study.load("shared", tmp_path)
+        assert told in str(error.value), error.value
+
+
 def test_recipes_are_read_apart():
     assert Recipe.parse("mnli-mt+mlm@300") == Recipe("mnli", translated=True, mlm=True, examples=300)
     assert Recipe.parse("squad_v1@50") == Recipe("squad_v1", examples=50)

@@ -131,6 +131,22 @@ def prune(asked: argparse.Namespace) -> int:
     return 0
 
 
+def verify(asked: argparse.Namespace) -> int:
+    """run some cells of a finished study again and tell what differs from their records"""
+    from xtools.run import verify
+
+    return verify.run(asked.profile, asked.cells, asked.seed)
+
+
+def compare(asked: argparse.Namespace) -> int:
+    """tell by how much the scores of two studies, or folders of records, differ"""
+    from xtools.report import compare
+
+    table, page = compare.page(asked.a, asked.b)
+    print(f"{table}\npage: {page.relative_to(ROOT)}")
+    return 0
+
+
 def score(asked: argparse.Namespace) -> int:
     """score a folder of predictions in XTREME's layout against gold labels"""
     from xtools.report import submission
@@ -140,14 +156,14 @@ def score(asked: argparse.Namespace) -> int:
     return 0
 
 
-OF_A_STUDY = (study, timing, report, plan, fetch, site, reference, keep, submission, backbones, calibrate)
+OF_A_STUDY = (study, timing, report, plan, fetch, site, reference, keep, submission, verify, backbones, calibrate)
 
 
 def parser() -> argparse.ArgumentParser:
     """The commands with their options; a command's help is its function's docstring."""
     words = argparse.ArgumentParser(prog="xtools", description=__doc__)
     commands = words.add_subparsers(dest="command", required=True)
-    for run in (*OF_A_STUDY, statistics, prune, score):
+    for run in (*OF_A_STUDY, statistics, prune, compare, score):
         command = commands.add_parser(run.__name__, help=run.__doc__)
         command.set_defaults(run=run)
         if run in OF_A_STUDY:
@@ -157,6 +173,14 @@ def parser() -> argparse.ArgumentParser:
         if run is plan:
             command.add_argument("--gpu", help="estimate hours for this GPU instead of this machine")
             command.add_argument("--resolved", action="store_true", help="print all parameters instead, defaults filled in")
+        if run is verify:
+            command.add_argument("--cells", type=positive, default=3, help="how many cells")
+            command.add_argument("--seed", type=int, default=0, help="draws them")
+        if run is compare:
+            command.add_argument(
+                "a", help="a study that was run, or a folder of records: runs/<study> of another checkout, results/<study>"
+            )
+            command.add_argument("b")
         if run is score:
             command.add_argument("predictions", type=Path)
             command.add_argument("labels", type=Path)

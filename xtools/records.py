@@ -1,6 +1,7 @@
 """Records: what each cell measured (xtools/results.py), on what, how. All that is kept on disk of a cell is read and written here."""
 
 import contextlib
+import gzip
 import json
 import os
 import platform
@@ -20,6 +21,7 @@ from xtools.problems import Problem
 from xtools.results import Backbone, Intermediate, Report, Stored, Target, Timing
 from xtools.study import Cell, Study
 
+KEPT = "records.jsonl.gz"  # a study's records in one file, one a line
 SCHEMA = 3  # counts the forms that records have had; one of another form is refused
 NOTEBOOKS = {
     "backbone": "1_backbone",
@@ -120,26 +122,47 @@ def read(cell: Cell) -> Record | None:
 
     Raises Problem for one of another schema version, or one that is damaged.
     """
-    if not is_whole(cell.record):
-        return None
+    return _parsed(cell.record.read_text(), shown(cell.record)) if is_whole(cell.record) else None
+
+
+def read_all(folder: Path) -> list[Record]:
+    """All records of a study's folder, of this checkout or another, or of one where they are kept (xtools/run/keep.py).
+
+    Raises Problem as `read` does, and where there is none.
+    """
+    kept, cells = folder / KEPT, [path for path in sorted(folder.glob("*/*/record.json")) if is_whole(path)]
+    found = [_parsed(path.read_text(), shown(path)) for path in cells if path.parent.parent.name != "report"]
+    if kept.exists():
+        lines = gzip.decompress(kept.read_bytes()).decode().splitlines()
+        found += [_parsed(line, f"{shown(kept)}, line {i + 1}") for i, line in enumerate(lines)]
+    if not found:
+        raise Problem(f"{shown(folder)}: no records there; name a study that was run, or a folder that holds records")
+    return found
+
+
+def _parsed(text: str, where) -> Record:
+    """The record in JSON. Raises Problem for one of another schema version, or one that is damaged."""
     try:
-        stored = json.loads(cell.record.read_text())
-    except ValueError as error:
-        raise Problem(f"{_shown(cell)}: damaged ({error}); remove it and run again") from error
-    version = stored.get("schema_version", 0)
+        stored = json.loads(text)
+        version = stored.get("schema_version", 0)
+    except (ValueError, AttributeError) as error:
+        raise Problem(f"{where}: damaged ({error}); remove it and run again") from error
     if version != SCHEMA:
         raise Problem(
-            f"{_shown(cell)}: a record of schema {version}, and this is {SCHEMA}; read it with commit {stored.get('commit')}, or remove it"
+            f"{where}: a record of schema {version}, and this is {SCHEMA}; read it with commit {stored.get('commit')}, or remove it"
         )
     try:
-        return RECORDS[cell.phase].model_validate(stored)
+        return RECORDS[stored.get("phase")].model_validate(stored)
+    except KeyError as error:
+        raise Problem(f"{where}: no phase is called {error}; remove it and run again") from error
     except ValidationError as error:
         first = error.errors()[0]
-        raise Problem(f"{_shown(cell)}: {'.'.join(map(str, first['loc']))}: {first['msg']}; remove it and run again") from error
+        raise Problem(f"{where}: {'.'.join(map(str, first['loc']))}: {first['msg']}; remove it and run again") from error
 
 
-def _shown(cell: Cell) -> Path:
-    return cell.record.relative_to(ROOT) if cell.record.is_relative_to(ROOT) else cell.record
+def shown(path: Path) -> Path:
+    """A path from the project's folder, where it lies there."""
+    return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
 
 
 def of_phase(study: Study, *phases: str) -> list[tuple[Cell, Record]]:
@@ -208,6 +231,8 @@ def commit() -> str:
 
 # ---------------------------------------------------------------- tidy table
 
+COLUMNS = ["backbone", "recipe", "target", "seed", "metric", "split", "language", "score", "n"]
+
 
 def table(study: Study, every: bool = False) -> pd.DataFrame:
     """One row per target cell and language: backbone, recipe, target, seed, metric, split, language, score and n.
@@ -215,14 +240,19 @@ def table(study: Study, every: bool = False) -> pd.DataFrame:
     `score` is the task's main metric in percent; with `every`, each metric that the record holds has a row of its own. Rows of split `dev`
     hold the source language's development score.
     """
+    rows = [row for cell, record in of_phase(study, "target") for row in rows_of(record, study.source_language, cell.backbone, every)]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def rows_of(record: Record, source: str, backbone: str, every: bool = False) -> list[dict]:
+    """A target's record as rows of `table`; `source` is the language of its development score."""
+    result = record.result
+    common = {"backbone": backbone, "recipe": record.recipe, "target": record.target, "seed": record.seed}
+    scores = [("test", language, score) for language, score in result.scores.items()]
+    scores += [("dev", source, result.dev)] if result.dev else []
     rows = []
-    for cell, record in of_phase(study, "target"):
-        result = record.result
-        common = {"backbone": cell.backbone, "recipe": cell.recipe, "target": cell.target, "seed": cell.seed}
-        scores = [("test", language, score) for language, score in result.scores.items()]
-        scores += [("dev", study.source_language, result.dev)] if result.dev else []
-        for split, lang, s in scores:
-            chosen = s.metrics if every else {result.metric: s.metrics[result.metric]}
-            rows += [common | {"metric": m, "split": split, "language": lang, "score": value, "n": s.n} for m, value in chosen.items()]
-    columns = ["backbone", "recipe", "target", "seed", "metric", "split", "language", "score", "n"]
-    return pd.DataFrame(rows, columns=columns)
+    for split, language, score in scores:
+        chosen = score.metrics if every else {result.metric: score.metrics[result.metric]}
+        own = common | {"split": split, "language": language, "n": score.n}
+        rows += [own | {"metric": metric, "score": value} for metric, value in chosen.items()]
+    return rows

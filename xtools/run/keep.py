@@ -17,7 +17,7 @@ from xtools.report import plots
 from xtools.run.plan import read
 from xtools.study import Cell, Study
 
-RECORDS, SCORES, ITEMS, REPORT = "records.jsonl.gz", "scores.csv", "items.json", "report.html"
+RECORDS, SCORES, ITEMS, REPORT = records.KEPT, "scores.csv", "items.json", "report.html"
 PICTURES = {"gains.png": plots.gain_map, "languages.png": plots.language_map}
 
 
