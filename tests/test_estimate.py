@@ -94,6 +94,11 @@ def test_a_plan_says_what_it_assumes(profile, capsys):
         assert "search:" in shown and "no temporary disk" in shown
 
 
+def test_a_title_is_shown_as_it_stands(capsys):
+    estimate.show(study.load("smoke").model_copy(update={"title": "[/b] [red]x :heart:"}), "a100")
+    assert "smoke: [/b] [red]x :heart:" in capsys.readouterr().out
+
+
 def test_a_cap_takes_nothing_from_a_mining_corpus():
     loaded, task = study.load("xtreme"), tasks.get("bucc2018")
     capped = loaded.model_copy(update={"evaluation": loaded.evaluation.model_copy(update={"test": 100})})

@@ -241,7 +241,7 @@ def test_targets_trained_otherwise_share_no_model():
         ({"xquad": "udpos"}, "shares.xquad: udpos trains no model for it"),
         ({"xquad": "xquad"}, "shares.xquad: xquad trains no model for it"),
         ({"tatoeba": "xquad"}, "shares.tatoeba: xquad trains no model for it"),
-        ({"xquad": "tydiqa", "tydiqa": "xquad"}, "shares.xquad: tydiqa trains no model for it"),
+        ({"xquad": "tydiqa", "tydiqa": "xquad"}, "shares.tydiqa: xquad trains no model for it"),
         ({"xquad": "tydi"}, "shares: tydi is unknown; did you mean tydiqa?"),
         ({"xnli": "pawsx"}, "shares.xnli: target.tasks gives pawsx other settings; one model has one"),
     ],

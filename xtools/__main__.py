@@ -37,10 +37,11 @@ def report(asked: argparse.Namespace) -> int:
 
 def plan(asked: argparse.Namespace) -> int:
     """show the cells, downloads, disk and compute of a study, running nothing"""
-    from xtools.run import estimate, footprint
     from xtools.study import load, resolved
 
-    loaded = load(asked.profile)
+    loaded = load(asked.profile)  # a mistake is told before what is heavy is imported
+    from xtools.run import estimate, footprint
+
     if asked.resolved:
         print(resolved(loaded), end="")
         return 0

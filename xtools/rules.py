@@ -4,9 +4,11 @@ Each takes the study (xtools/study.py), whose keys are valid by themselves. `RUL
 rely on those before it.
 """
 
+from pydantic import ValidationError
+
 from xtools import tasks
 from xtools.problems import nearest
-from xtools.settings import Finetuning, Recipe
+from xtools.settings import Finetuning, Recipe, wrong
 from xtools.sources import world
 
 
@@ -37,16 +39,19 @@ def exceptions_name_tasks_of_their_phase(study) -> None:
 
 
 def nothing_stands_twice(study) -> None:
-    for key in ("recipes", "targets", "seeds"):
-        names = getattr(study, key)
-        if len(set(names)) < len(names):
-            raise ValueError(f"{key}: an entry stands twice")
+    lists = {key: getattr(study, key) for key in ("recipes", "targets", "seeds", "languages")}
+    by_target = study.languages if isinstance(study.languages, dict) else {}
+    for key, names in (lists | {f"languages.{target}": names for target, names in by_target.items()}).items():
+        if isinstance(names, list) and len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ValueError(f"{key}: {twice} stands twice; keep one")
 
 
 def exceptions_set_what_training_has(study) -> None:
-    for phase in filter(None, (study.intermediate, study.target)):
-        for where, exceptions in {"tasks": phase.tasks, **{f"backbones.{name}": of for name, of in phase.backbones.items()}}.items():
-            _are_settings(phase, where, exceptions)
+    for key, phase in (("intermediate", study.intermediate), ("target", study.target)):
+        if phase:
+            for where, exceptions in {"tasks": phase.tasks, **{f"backbones.{name}": of for name, of in phase.backbones.items()}}.items():
+                _are_settings(phase, f"{key}.{where}", exceptions)
 
 
 def _are_settings(phase, where: str, exceptions: dict[str, dict]) -> None:
@@ -54,7 +59,10 @@ def _are_settings(phase, where: str, exceptions: dict[str, dict]) -> None:
         for key in exception:
             if key not in Finetuning.model_fields:
                 raise ValueError(f"{where}.{name}.{key}: unknown key{nearest(key, Finetuning.model_fields)}")
-        phase.model_copy(update={"tasks": {name: phase.tasks.get(name, {}) | exception}}).for_task(name)  # pydantic looks at the values
+        try:
+            phase.model_copy(update={"tasks": {name: phase.tasks.get(name, {}) | exception}}).for_task(name)
+        except ValidationError as error:
+            raise ValueError(wrong(error.errors()[0], where, name)) from error
 
 
 def exceptions_are_of_backbones(study) -> None:
@@ -138,13 +146,32 @@ def shared_models_are_of_like_targets(study) -> None:
             raise ValueError(f"shares.{target}: target.tasks gives {other} other settings; one model has one")
 
 
+def every_target_has_languages(study) -> None:
+    if isinstance(study.languages, dict):
+        _all_known("languages", study.languages, _tasks(are_targets=True))
+    for target in study.targets:
+        if not study.languages_of(target):
+            raise ValueError(f"languages: {target} has none; name those that it is scored in, or take it out of targets")
+        if tasks.get(target).is_bitext and set(study.languages_of(target)) == {study.source_language}:
+            raise ValueError(f"languages: {target} pairs {study.source_language} with another language; name one")
+
+
+def source_language_is_scored(study) -> None:
+    """In some target that could be: without it there is no gap. The source language of pairs of sentences has no score."""
+    made = study.source == "microworld"
+    _all_known("source_language", [study.source_language], world.LANGUAGES if made else {"en", *_languages(tasks.registry())})
+    could = [name for name in study.targets if not tasks.get(name).is_bitext and (made or study.source_language in _languages([name]))]
+    if could and not any(study.source_language in study.languages_of(name) for name in could):
+        raise ValueError(f"source_language: {study.source_language} is not among the languages that targets are scored in; put it there")
+
+
 RULES = (
     recipes_are_of_the_form,
     none_stands_alone,
+    nothing_stands_twice,
     recipes_name_intermediate_tasks,
     targets_name_target_tasks,
     exceptions_name_tasks_of_their_phase,
-    nothing_stands_twice,
     exceptions_set_what_training_has,
     exceptions_are_of_backbones,
     each_task_of_all_has_its_own_length,
@@ -158,6 +185,8 @@ RULES = (
     languages_are_of_the_microworld,
     languages_are_of_the_target,
     shared_models_are_of_like_targets,
+    every_target_has_languages,
+    source_language_is_scored,
 )
 
 
@@ -175,6 +204,10 @@ def _all_named(key: str, phase, choices) -> None:
 
 def _tasks(are_targets: bool) -> list[str]:
     return [name for name, task in tasks.registry().items() if task.is_target == are_targets]
+
+
+def _languages(names) -> list[str]:
+    return [language for name in names for language in tasks.get(name).languages]
 
 
 def _sees_pictures(study) -> bool:

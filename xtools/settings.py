@@ -4,31 +4,19 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-Positive = Annotated[int, Field(ge=1)]
+from xtools.parameters import NAME, NAMED
+
+# Upper bounds are far from what anyone means: they catch a slip of the pen before it costs a day or all memory.
+Positive = Annotated[int, Field(ge=1, le=10_000_000)]
+Tokens = Annotated[int, Field(ge=16, le=1_000_000)]
+Threads = Annotated[int, Field(ge=1, le=1_024)]
 Share = Annotated[float, Field(ge=0, le=1)]
-RECIPE = re.compile(r"(?P<task>[a-z][a-z0-9_]*)(?P<translated>-mt)?(?P<mlm>\+mlm)?(?:@(?P<examples>[1-9][0-9]*))?")
+Text = Annotated[str, Field(min_length=1, max_length=200)]  # a Hub id, a commit, a folder's name
+Folder = Annotated[str, Field(max_length=255)]  # so that no part of its path is longer than file systems take
+RECIPE = re.compile(r"(?P<task>[a-z][a-z0-9_]*)(?P<translated>-mt)?(?P<mlm>\+mlm)?(?:@(?P<examples>[1-9][0-9]{0,7}))?")
 VARIANT = re.compile(r"(?P<precision>fp32|bf16|int8)/(?P<attention>eager|sdpa|packed)(?P<compiled>/compiled)?")
-
-
-class Loader(yaml.SafeLoader):
-    """YAML in which 5e-4 is a number, as everyone expects; YAML 1.1 reads it as text."""
-
-
-class Dumper(yaml.SafeDumper):
-    """Writes what `Loader` reads: text that looks like 5e-4, or that has characters which cannot be printed, in quotes."""
-
-
-def _text(dumper: Dumper, value: str) -> yaml.Node:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=None if value.isprintable() else '"')
-
-
-Dumper.add_representer(str, _text)
-
-for kind in (Loader, Dumper):
-    kind.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d[\d_]*(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789"))
 
 
 def over(below: dict, above: dict) -> dict:
@@ -41,10 +29,28 @@ def over(below: dict, above: dict) -> dict:
     return below | above | both
 
 
-class Strict(BaseModel):
-    """No unknown keys, no silent conversion between types."""
+def brief(value) -> str:
+    """A value as Python writes it, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:97]}..."
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+def wrong(error: dict, *above: str) -> str:
+    """One of pydantic's errors as `key: what is wrong`; `above` are the keys that lead to its own."""
+    where = ".".join(key for key in (*above, *map(str, error["loc"])) if not key.endswith("]"))  # `[key]`, or one of several types
+    message = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "missing":
+        return f"{where}: missing"
+    if error["type"] == "value_error":
+        return f"{where}: {message}" if where else message
+    digits = ", in decimal digits and without quotes" if error["type"] in ("int_type", "float_type") else ""
+    return f"{where}: {brief(error['input'])} is not valid: {message[0].lower()}{message[1:]}{digits}"
+
+
+class Strict(BaseModel):
+    """No unknown keys, no silent conversion between types, no infinite numbers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 @dataclass(frozen=True)
@@ -87,6 +93,20 @@ class Variant:
         return cls(match["precision"], match["attention"], bool(match["compiled"]))
 
 
+def a_name(text: str) -> str:
+    """The text itself, where it may name a backbone; raises ValueError."""
+    if not NAME.fullmatch(text):
+        raise ValueError(NAMED)
+    return text
+
+
+def a_place(text: str) -> str:
+    """The text itself, where a seed fills it in; raises ValueError."""
+    if {"{", "}"} & {*text.replace("{seed}", "")}:
+        raise ValueError(f"{text}: of what stands in braces, {{seed}} alone is filled in")
+    return text
+
+
 def variant_name(text: str) -> str:
     """The text itself, where a variant is of that name; raises ValueError."""
     Variant.parse(text)
@@ -100,15 +120,15 @@ class Training(Strict):
     """
 
     learning_rate: Annotated[float, Field(gt=0, le=1)]
-    epochs: Positive
-    batch_size: Positive
-    max_length: Annotated[int, Field(ge=16)]  # tokens
+    epochs: Annotated[int, Field(ge=1, le=10_000)]
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000)]
+    max_length: Tokens
     examples: Positive | None = None  # so many training examples, drawn by the seed; None: all
     cap: Positive | None = None  # most examples per task and epoch in multi-task training
     warmup: Share = 0.1  # Phang et al. 2020 as recalled; jiant's default
-    warmup_steps: Annotated[int, Field(ge=0)] | None = None
+    warmup_steps: Annotated[int, Field(ge=0, le=10_000_000)] | None = None
     decay: Share = 0.9
-    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    weight_decay: Annotated[float, Field(ge=0, le=10)] = 0.01
     decay_embeddings: bool = False  # true: as the papers' code does; words of languages that are not trained on then shrink
     beta2: Annotated[float, Field(gt=0, lt=1)] = 0.999
     clip: Annotated[float, Field(gt=0)] = 1.0  # gradient norm
@@ -174,9 +194,19 @@ class Pretraining(Training):
     """Masked-LM pretraining of encoders that the study makes itself."""
 
     documents: Positive
-    vocabulary: Annotated[int, Field(ge=300)]
+    vocabulary: Annotated[int, Field(ge=300, le=1_000_000)]
     mask_share: Annotated[float, Field(gt=0, lt=1)] = 0.25
     captions: Positive | None = None  # captioned pictures an epoch, for backbones with `pictures`
+
+
+class Retrieval(Strict):
+    """Sentence vectors of an encoder not trained for retrieval: the layer (1 is the first; None: 7/12 of the depth, rounded) and the
+    pooling of its hidden states. With `sweep`, the score of every layer is recorded beside where the vectors of all are few (scoring.py):
+    to look at, as no score chooses the layer."""
+
+    layer: Positive | None = None
+    pooling: Literal["mean", "first"] = "mean"
+    sweep: bool = False
 
 
 class Backbone(Strict):
@@ -187,14 +217,14 @@ class Backbone(Strict):
     pictures, which the microworld alone has.
     """
 
-    load: str | None = None
-    revision: str | None = None
-    tokenizer: str | None = None  # Hub id of the tokenizer, where the encoder's own folder holds none that loads
-    layers: Positive | None = None
-    hidden: Positive | None = None
-    heads: Positive | None = None
+    load: Annotated[Text, AfterValidator(a_place)] | None = None
+    revision: Text | None = None
+    tokenizer: Text | None = None  # Hub id of the tokenizer, where the encoder's own folder holds none that loads
+    layers: Annotated[int, Field(ge=1, le=1_000)] | None = None
+    hidden: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    heads: Annotated[int, Field(ge=1, le=10_000)] | None = None
     pictures: bool = False
-    retrieval: "Retrieval | None" = None  # this backbone's own layer and pooling, instead of the study's
+    retrieval: Retrieval | None = None  # this backbone's own layer and pooling, instead of the study's
 
     @model_validator(mode="after")
     def one_origin(self):
@@ -231,16 +261,6 @@ class Evaluation(Evaluated):
         return Evaluated(**{key: getattr(own if key in own.model_fields_set else self, key) for key in ("dev", "test")})
 
 
-class Retrieval(Strict):
-    """Sentence vectors of an encoder not trained for retrieval: the layer (1 is the first; None: 7/12 of the depth, rounded) and the
-    pooling of its hidden states. With `sweep`, the score of every layer is recorded beside where the vectors of all are few (scoring.py):
-    to look at, as no score chooses the layer."""
-
-    layer: Positive | None = None
-    pooling: Literal["mean", "first"] = "mean"
-    sweep: bool = False
-
-
 class Timing(Strict):
     """Latency and throughput measurements of each backbone.
 
@@ -249,11 +269,11 @@ class Timing(Strict):
     """
 
     examples: Positive = 64
-    repetitions: Positive = 5
-    seconds: Annotated[float, Field(ge=0)] = 0.0
-    iterations: Annotated[int, Field(ge=0)] = 0
-    lengths: list[Positive] = []
-    batches: list[Positive] = [1, 8, 32]
+    repetitions: Annotated[int, Field(ge=1, le=1_000)] = 5
+    seconds: Annotated[float, Field(ge=0, le=86_400)] = 0.0
+    iterations: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    lengths: list[Annotated[int, Field(ge=1, le=1_000_000)]] = []
+    batches: list[Annotated[int, Field(ge=1, le=1_000_000)]] = [1, 8, 32]
     variants: list[Annotated[str, AfterValidator(variant_name)]] = []
-    threads: Positive | None = 1  # on a CPU; None: one a core
+    threads: Threads | None = 1  # on a CPU; None: one a core
     weights: Literal["trained", "random"] = "trained"

@@ -1,35 +1,48 @@
 """A study: its parameters (one YAML file directly under params/), and the grid of cells that follows from them."""
 
 import os
+import re
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_origin
 
 import yaml
-from pydantic import Field, PrivateAttr, ValidationError, model_validator
+from pydantic import AfterValidator, Field, PrivateAttr, ValidationError, model_validator
 
 from xtools import ROOT, rules, tasks
 from xtools.benchmark import LANGUAGES
+from xtools.parameters import NAME, NAMED, Dumper, Loader, read, shown
 from xtools.problems import Problem, nearest
 from xtools.settings import (
     Backbone,
-    Dumper,
     Evaluation,
-    Loader,
+    Folder,
     Phase,
-    Positive,
     Pretraining,
     Recipe,
     Retrieval,
     Share,
     Strict,
+    Threads,
     Timing,
+    a_name,
+    brief,
     over,
+    wrong,
 )
 from xtools.sources import Source
 
 PROTOCOLS = ROOT / "params" / "ledgers" / "protocols.yaml"
+TAKEN = ("cells", "compare", "encoded", "kept")  # folders of runs/ that are no study's
+Languages = Annotated[list[str], Field(min_length=1)]
+
+
+def a_device(text: str) -> str:
+    """The text itself, where torch may have such a device; raises ValueError."""
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:[0-9]{1,3})?", text):
+        raise ValueError(f"{text} is unknown{nearest(text, ('auto', 'cpu', 'cuda', 'mps'))}")
+    return text
 
 
 class Study(Strict):
@@ -46,16 +59,16 @@ class Study(Strict):
     name: str
     title: str
     note: str = ""
-    source: str
+    source: Folder
     source_language: str
-    languages: Literal["xtreme", "xtreme_r", "both"] | list[str] | dict[str, list[str]]  # of benchmarks, for all targets, or per target
-    backbones: dict[str, Backbone] = Field(min_length=1)
-    seeds: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
+    languages: Literal["xtreme", "xtreme_r", "both"] | Languages | dict[str, Languages]  # of benchmarks, for all targets, or per target
+    backbones: dict[Annotated[str, AfterValidator(a_name)], Backbone] = Field(min_length=1)
+    seeds: list[Annotated[int, Field(ge=0, le=1_000_000_000)]] = Field(min_length=1)
     recipes: list[str] = Field(min_length=1)
     targets: list[str] = Field(min_length=1)
     subset: bool = False
-    ccg: str | None = None
-    translations: str | None = None
+    ccg: Folder | None = None
+    translations: Folder | None = None
     translation_noise: Share = 0.1
     protocol: str | None = None  # whose training settings hold where the study sets none (params/ledgers/protocols.yaml)
     shares: dict[str, str] = {}  # a target: the one whose fine-tuned model it is scored with, as where both have the same training rows
@@ -66,11 +79,11 @@ class Study(Strict):
     evaluation: Evaluation = Evaluation()
     retrieval: Retrieval = Retrieval()
     timing: Timing = Timing()
-    device: str = "auto"
+    device: Annotated[str, AfterValidator(a_device)] = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     batches: Literal["auto", "padded", "packed", "compiled"] = "auto"
     vocabulary: Literal["seen", "whole"] = "seen"  # of the word embeddings, what training holds and cells keep: to the bit the same results
-    threads: Positive = 1  # of a cell on a CPU: numbers hang on them, so they are the study's and not what the machine has to spare
+    threads: Threads = 1  # of a cell on a CPU: numbers hang on them, so they are the study's and not what the machine has to spare
     gradient_checkpointing: bool = False  # while it trains, an encoder keeps its layers' inputs alone: less memory, a third more time
 
     @model_validator(mode="after")
@@ -239,7 +252,7 @@ def expand(source: str) -> str:
     folder = os.path.expandvars(source)
     if "$" in folder or not folder:
         raise Problem(f"source: {source} is not set; set it to a folder in the Hub's layout (owner/name/config/*.parquet)")
-    if not Path(folder).is_dir():
+    if not os.path.isdir(folder):
         raise Problem(f"source: {folder}: no such folder; it must hold data sets in the Hub's layout (owner/name/config/*.parquet)")
     return folder
 
@@ -256,6 +269,8 @@ def load(profile: str, folder: Path = ROOT / "params", needs_data: bool = True) 
 
     Raises Problem, one line that names file and key, for anything wrong with it.
     """
+    if not NAME.fullmatch(profile) or profile in TAKEN:
+        raise Problem(f"params/: {brief(profile)}: {'a folder of runs/ already; name the file otherwise' if profile in TAKEN else NAMED}")
     path = folder / f"{profile}.yaml"
     own = _read(path)
     other = _liked(own, path)
@@ -265,12 +280,12 @@ def load(profile: str, folder: Path = ROOT / "params", needs_data: bool = True) 
     values = over(_protocol(values.get("protocol"), path), values)
 
     def home(key) -> Path:
-        return _shown(other if key in base and key not in own else path)
+        return shown(other if key in base and key not in own else path)
 
     try:
         study = Study.model_validate({"name": profile} | values)
     except ValidationError as error:
-        raise Problem(f"{home(next(iter(error.errors()[0]['loc']), None))}: {_first(error, Study)}") from error
+        raise Problem(f"{home(next(iter(error.errors()[0]['loc']), None))}: {_first(error)}") from error
     try:
         if needs_data:
             expand(study.source)
@@ -307,13 +322,8 @@ def resolved(study: Study) -> str:
     return yaml.dump(values, Dumper=Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None, width=140)
 
 
-def _shown(path: Path) -> Path:
-    """A file's path from the project's folder."""
-    return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
-
-
 def _studies(folder: Path) -> list[str]:
-    return sorted(path.stem for path in folder.glob("*.yaml"))
+    return sorted(path.stem for path in folder.glob("*.yaml") if NAME.fullmatch(path.stem))
 
 
 def _read(path: Path) -> dict:
@@ -322,17 +332,10 @@ def _read(path: Path) -> dict:
     Raises Problem where there is no such file, or it is not YAML with keys.
     """
     if not path.exists():
-        raise Problem(f"{_shown(path)}: no such study{nearest(path.stem, _studies(path.parent))}")
-    try:
-        values = yaml.load(path.read_text(), Loader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark else ""
-        raise Problem(f"{_shown(path)}{where}: not valid YAML ({getattr(error, 'problem', error)})") from error
-    if not isinstance(values, dict):
-        raise Problem(f"{_shown(path)}: must hold keys and values")
+        raise Problem(f"{shown(path)}: no such study{nearest(path.stem, _studies(path.parent))}")
+    values = read(path)
     if "name" in values:
-        raise Problem(f"{_shown(path)}: name: unknown key; a study is called as its file is")
+        raise Problem(f"{shown(path)}: name: unknown key; a study is called as its file is")
     return values
 
 
@@ -343,7 +346,7 @@ def _liked(own: dict, path: Path) -> Path | None:
     """
     if "like" not in own:
         return None
-    name, told = own["like"], f"{_shown(path)}: like: {own['like']}"
+    name, told = own["like"], f"{shown(path)}: like: {own['like']}"
     if name == path.stem:
         raise Problem(f"{told} is this study itself; name another, or take the key out")
     if name not in _studies(path.parent):
@@ -363,27 +366,30 @@ def _protocol(name: object, path: Path) -> dict:
         return {}
     known = yaml.load(PROTOCOLS.read_text(), Loader)
     if not isinstance(name, str) or name not in known:
-        raise Problem(f"{_shown(path)}: protocol: {name} is unknown{nearest(str(name), known)}")
+        raise Problem(f"{shown(path)}: protocol: {name} is unknown{nearest(str(name), known)}")
     return known[name]
 
 
-def _first(error: ValidationError, model) -> str:
-    """The first of pydantic's errors as `key: what is wrong`, with the nearest valid name for an unknown key."""
-    first = error.errors()[0]
-    keys = [str(k) for k in first["loc"]]
-    where = ".".join(keys)
-    if first["type"] == "extra_forbidden":
-        for key in keys[:-1]:
-            field = model.model_fields.get(key) if hasattr(model, "model_fields") else None
-            model = _model_in(field.annotation) if field else model
-        known = list(model.model_fields) if model is not Study else [key for key in (*Study.model_fields, "like") if key != "name"]
-        return f"{where}: unknown key{nearest(keys[-1], known)}"
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "missing":
-        return f"{where}: missing"
-    if first["type"] == "value_error":
-        return f"{where}: {message}" if where else message
-    return f"{where}: {first['input']!r} is not valid: {message[0].lower()}{message[1:]}"
+def _first(error: ValidationError) -> str:
+    """The first of pydantic's errors as `key: what is wrong`, with the nearest valid name for an unknown key; of a key that may hold several
+    types, what is wrong for that which comes nearest."""
+    top = error.errors()[0]["loc"][:1]
+    first = max((e for e in error.errors() if e["loc"][:1] == top), key=lambda e: (len(e["loc"]), e["type"] == "too_short"))
+    if first["type"] != "extra_forbidden":
+        return wrong(first)
+    keys = [str(key) for key in first["loc"]]
+    model = _model_at(keys[:-1])
+    known = list(model.model_fields) if model is not Study else [key for key in (*Study.model_fields, "like") if key != "name"]
+    return f"{'.'.join(keys)}: unknown key{nearest(keys[-1], known)}"
+
+
+def _model_at(keys: list[str]):
+    """The model that keys lead to, from a study on; of a dict of models, the key after its own names an entry."""
+    model, entries = Study, False
+    for key in keys:
+        annotation = model.model_fields[key].annotation if not entries else None
+        model, entries = (_model_in(annotation), get_origin(annotation) is dict) if annotation else (model, False)
+    return model
 
 
 def _model_in(annotation):

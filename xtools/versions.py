@@ -21,6 +21,7 @@ APART = (
     "xtools.report",
     "xtools.study",
     "xtools.settings",
+    "xtools.parameters",
     "xtools.records",
     "xtools.results",
     "xtools.versions",

@@ -39,10 +39,12 @@ def run(profile: str, cores: int | None = None, engine: str = "", phase: str = "
     if finished(profile):
         print(f"{profile}: finished, nothing to do; report: runs/{profile}/report.html")
         return 0
-    from xtools import heads, study
+    from xtools import study
+
+    loaded = study.load(profile)  # a mistake is told before what is heavy is imported
+    from xtools import heads
     from xtools.run import footprint
 
-    loaded = study.load(profile)
     cores = cores or default_cores(loaded)
     if loaded.left_out:
         print(loaded.left_out_told())

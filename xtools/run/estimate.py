@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from xtools import backbones, encoder, finetuning, heads, records, scoring, snapshots, sources, targets, tasks, timing
 from xtools.disk import size
@@ -84,7 +85,7 @@ def show(study: Study, gpu: str | None) -> None:
     for cell in cells:
         work[cell.phase] += cell_flops(study, cell, notes)
         search[cell.phase] += search_flops(study, cell, notes)
-    table = Table("phase", "cells", "to run", "PFLOPs", f"hours, {on.name}", title=f"{study.name}: {study.title}")
+    table = Table("phase", "cells", "to run", "PFLOPs", f"hours, {on.name}", title=Text(f"{study.name}: {study.title}", "table.title"))
     for phase in total:
         _row(table, phase, total[phase], current[phase], work[phase], search[phase], on)
     _row(table, "all", total.total(), current.total(), sum(work.values()), sum(search.values()), on)

@@ -3,15 +3,14 @@
 Cells belong to the project: runs/cells/<phase>/<fingerprint> holds one, whichever studies have it, and a study's folder leads there by name.
 """
 
+import glob
 import json
 import os
 import shutil
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 
-import yaml
-
-from xtools import ROOT
+from xtools import ROOT, parameters
 from xtools.disk import is_whole, whole
 from xtools.problems import Problem
 
@@ -49,26 +48,25 @@ def inputs(profile: str) -> str:
 def _values(profile: str) -> dict:
     """The keys and values of a study's file, unchecked; none where it cannot be read, which loading it will tell."""
     try:
-        values = yaml.safe_load((ROOT / "params" / f"{profile}.yaml").read_text())
-    except (OSError, ValueError, yaml.YAMLError):
+        return parameters.read(ROOT / "params" / f"{profile}.yaml")
+    except Problem:
         return {}
-    return values if isinstance(values, dict) else {}
 
 
 def _folder(name) -> str:
     """The content of a folder that a study names, $VARIABLES filled in."""
     from xtools import versions
 
-    folder = Path(os.path.expandvars(str(name)))
-    return versions.folder_digest(folder) if name and folder.is_dir() else ""
+    folder = os.path.expandvars(str(name))
+    return versions.folder_digest(Path(folder)) if name and os.path.isdir(folder) else ""
 
 
 def _encoders(values: dict, like: dict) -> list[Path]:
     """The folders of the encoders that a study loads, where they are folders."""
     backbones = values.get("backbones", like.get("backbones"))
     entries = [entry for entry in backbones.values() if isinstance(entry, dict)] if isinstance(backbones, dict) else []
-    loads = [str(entry[key]).replace("{seed}", "*") for entry in entries for key in ("load", "tokenizer") if entry.get(key)]
-    return [path for load in loads for path in sorted(ROOT.glob(load.lstrip("/")))]
+    loads = [glob.escape(str(entry[key])).replace("{seed}", "*") for entry in entries for key in ("load", "tokenizer") if entry.get(key)]
+    return [ROOT / path for load in loads for path in sorted(glob.glob(load, root_dir=ROOT))]
 
 
 @dataclass(frozen=True)
