@@ -100,11 +100,11 @@ def test_what_a_study_cannot_be_like_is_one_line(tmp_path, values, told):
 
 def test_an_encoder_beside_the_data_sets_is_taken_from_there(mirrored, tmp_path):
     loaded = study.load("laptop_folder")
-    assert loaded.place("six", 0) == "intfloat/multilingual-e5-small"
+    assert loaded.place("eight", 0) == "intfloat/multilingual-e5-small"
     beside = tmp_path / "intfloat" / "multilingual-e5-small"
     beside.mkdir(parents=True)
     (beside / "config.json").write_text("{}")
-    assert loaded.place("six", 0) == loaded.place("twelve", 1) == str(beside)
+    assert loaded.place("eight", 0) == loaded.place("twelve", 1) == str(beside)
     assert study.load("pocket").place("large", 2) == "backbones/large-s2"
 
 
@@ -164,7 +164,10 @@ def test_a_study_of_a_folder_needs_its_variable(monkeypatch):
         ({"pretraining": None}, ["pretraining", "missing"]),
         ({"intermediate": None}, ["intermediate", "missing"]),
         ({"source": "hub", "languages": {"xnli": ["en", "dee"]}, "targets": ["xnli"]}, ["languages.xnli", "dee", "did you mean de"]),
-        ({"source": "/nowhere", "languages": ["de"], "targets": ["xnli"]}, ["source", "/nowhere", "no such folder"]),
+        (
+            {"source": "/nowhere", "source_language": "en", "languages": ["en", "de"], "targets": ["xnli"]},
+            ["source", "/nowhere", "no such folder"],
+        ),
     ],
 )
 def test_bad_parameters_are_one_clear_line(tmp_path, changes, told):
@@ -186,7 +189,7 @@ def test_missing_and_broken_files(tmp_path):
     with pytest.raises(Problem, match="must hold keys"):
         study.load("empty", tmp_path)
     (tmp_path / "numbered.yaml").write_text("1: x")
-    with pytest.raises(Problem, match=r"numbered.yaml: "):
+    with pytest.raises(Problem, match=r"numbered.yaml, line 1: 1: a key must be text"):
         study.load("numbered", tmp_path)
 
 
@@ -327,7 +330,7 @@ def test_a_study_that_names_the_licensed_set_needs_it(monkeypatch, tmp_path, fol
     ],
 )
 def test_what_is_left_of_a_studys_recipes(tmp_path, recipes, kept):
-    changes = {"source": "hub", "languages": {"xnli": ["en", "de"]}, "targets": ["xnli"], "recipes": recipes}
+    changes = {"source": "hub", "source_language": "en", "languages": {"xnli": ["en", "de"]}, "targets": ["xnli"], "recipes": recipes}
     write(tmp_path, **changes)
     loaded = study.load("bad", tmp_path)
     assert loaded.recipes == kept and loaded.left_out == [recipe for recipe in recipes if recipe not in kept]

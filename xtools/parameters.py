@@ -76,9 +76,8 @@ class _Limited(Loader):
         node, seen = super().compose_mapping_node(anchor), set()
         for key, _ in node.value:
             if not key.tag.endswith(":str"):
-                raise _at(
-                    key, f"{key.value if isinstance(key, yaml.ScalarNode) else 'a list or mapping'}: a key must be text; put it in quotes"
-                )
+                name = key.value if isinstance(key, yaml.ScalarNode) else "a list or mapping"
+                raise _at(key, f"{name}: a key must be text; put it in quotes")
             if key.value in seen:
                 raise _at(key, f"{key.value}: the key stands twice; keep one")
             seen.add(key.value)
@@ -115,11 +114,14 @@ def read(path: Path) -> dict:
         raise Problem(f"{shown(path)}, line {line}: not text in UTF-8; save it as UTF-8") from error
     try:
         values = yaml.load(text, _Limited)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)  # a character that YAML cannot hold has a position instead
-        line = mark.line if mark else text.count("\n", 0, error.position)
-        told = error.problem if mark else f"a control character (#x{error.character:04x}); take it out, or save the file as UTF-8"
-        raise Problem(f"{shown(path)}, line {line + 1}: {told if isinstance(error, _Refused) else f'not valid YAML ({told})'}") from error
+    except yaml.reader.ReaderError as error:
+        told = f"a control character (#x{error.character:04x}); take it out, or save the file as UTF-8"
+        line = text.count("\n", 0, error.position) + 1
+        raise Problem(f"{shown(path)}, line {line}: not valid YAML ({told})") from error
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        told = str(error.problem) if isinstance(error, _Refused) else f"not valid YAML ({error.problem})"
+        raise Problem(f"{shown(path)}, line {line}: {told}") from error
     if not isinstance(values, dict):
         raise Problem(f"{shown(path)}: must hold keys and values")
     return values

@@ -4,6 +4,8 @@ Each takes the study (xtools/study.py), whose keys are valid by themselves. `RUL
 rely on those before it.
 """
 
+from collections import Counter
+
 from pydantic import ValidationError
 
 from xtools import tasks
@@ -42,9 +44,8 @@ def nothing_stands_twice(study) -> None:
     lists = {key: getattr(study, key) for key in ("recipes", "targets", "seeds", "languages")}
     by_target = study.languages if isinstance(study.languages, dict) else {}
     for key, names in (lists | {f"languages.{target}": names for target, names in by_target.items()}).items():
-        if isinstance(names, list) and len(set(names)) < len(names):
-            twice = next(name for name in names if names.count(name) > 1)
-            raise ValueError(f"{key}: {twice} stands twice; keep one")
+        if isinstance(names, list) and (twice := [name for name, times in Counter(names).items() if times > 1]):
+            raise ValueError(f"{key}: {twice[0]} stands twice; keep one")
 
 
 def exceptions_set_what_training_has(study) -> None:
@@ -159,7 +160,7 @@ def every_target_has_languages(study) -> None:
 def source_language_is_scored(study) -> None:
     """In some target that could be: without it there is no gap. The source language of pairs of sentences has no score."""
     made = study.source == "microworld"
-    _all_known("source_language", [study.source_language], world.LANGUAGES if made else {"en", *_languages(tasks.registry())})
+    _all_known("source_language", [study.source_language], world.LANGUAGES if made else sorted({"en", *_languages(tasks.registry())}))
     could = [name for name in study.targets if not tasks.get(name).is_bitext and (made or study.source_language in _languages([name]))]
     if could and not any(study.source_language in study.languages_of(name) for name in could):
         raise ValueError(f"source_language: {study.source_language} is not among the languages that targets are scored in; put it there")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import ErrorDetails
 
 from xtools.parameters import NAME, NAMED
 
@@ -35,7 +36,7 @@ def brief(value) -> str:
     return text if len(text) <= 100 else f"{text[:97]}..."
 
 
-def wrong(error: dict, *above: str) -> str:
+def wrong(error: ErrorDetails, *above: str) -> str:
     """One of pydantic's errors as `key: what is wrong`; `above` are the keys that lead to its own."""
     where = ".".join(key for key in (*above, *map(str, error["loc"])) if not key.endswith("]"))  # `[key]`, or one of several types
     message = error["msg"].removeprefix("Value error, ")
