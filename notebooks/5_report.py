@@ -286,6 +286,9 @@ figures.folded(tables.what_was_run(run.study), f"{run.study.name}: study, code, 
 figures.folded(tables.subset_frame(run.study), "Data sets of which this study reads a subset")
 
 # %%
+figures.folded(tables.lost_frame(run.study), "Answers left out since they stand nowhere in their context, and rows without any other")
+
+# %%
 figures.folded(tables.read_frame(run.study), "Encoders and data that were read")
 
 # %%

@@ -129,7 +129,7 @@ def test_a_cell_that_fails_leaves_the_rest_and_is_listed(project, parquet_root):
     )
     done = project.run("study", "broken")
     assert done.returncode == 1
-    assert "failed: target-tiny-none-xnli-s0: xnli test de, row 3: label 7 is outside 0..2" in done.stdout
+    assert "failed: target-tiny-none-xnli-s0: facebook/xnli (de, test), row 3, column label: 7 is outside 0..2" in done.stdout
     assert "1 of 5 cells failed" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
     there = project.records("broken")

@@ -12,7 +12,7 @@ from transformers import AttentionInterface
 from xtools import benchmark, encoder, finetuning, packing, pretraining, scoring, sources, study, tasks
 from xtools.problems import Problem
 from xtools.run import fingerprints
-from xtools.sources import hub, microworld
+from xtools.sources import canonical, microworld
 
 WORLD = sources.Source("microworld")
 
@@ -84,10 +84,12 @@ def said(language: str, i: int) -> dict:
 
 
 def test_rows_are_mixed_from_the_languages_that_a_translation_exists_for_each_row_read_once(mixed, monkeypatch):
-    read, canonical = [], hub._canonical
-    monkeypatch.setattr(
-        hub, "_canonical", lambda numbered, *rest: canonical([read.append(row["premise"]) or (i, row) for i, row in numbered], *rest)
-    )
+    read, made = [], canonical.made
+
+    def noted(numbered, *rest, **more):
+        return made([read.append(row["premise"]) or (i, row) for i, row in numbered], *rest, **more)
+
+    monkeypatch.setattr(canonical, "made", noted)
     coming = finetuning.translated(mixed, tasks.get("mnli"), None)
     wanted = [f"{('en', 'de', 'fr')[i % 3]} {i}" for i in range(11)]
     assert [row["text_a"] for row in itertools.islice(coming, 4)] == wanted[:4] == read, "no row is read before its turn"

@@ -12,7 +12,7 @@ import pytest
 
 from xtools import ROOT, study, tasks
 from xtools.report import claims, costs, tables
-from xtools.results import Attempt
+from xtools.results import Attempt, Lost, Subset
 from xtools.study import Cell
 
 
@@ -174,6 +174,18 @@ def test_runs_that_were_started_again_are_told_and_marked_with_all_that_starts_f
     runs = [("none", "xnli", 0), ("mnli", "xnli", 0), ("mnli", "xnli", 1), ("none", "xquad", 1), ("none", "mlqa", 1)]
     table = pd.DataFrame([{"backbone": "small", "recipe": r, "target": t, "seed": s} for r, t, s in runs])
     assert tables.mark_restarted(loaded, table).restarted.tolist() == [False, True, False, True, True], "mlqa has the model of xquad"
+
+
+def test_what_a_subset_lacks_and_which_answers_are_lost_is_told_once(monkeypatch):
+    parts = [Subset(task="t", split="train", part=p, rows=n, published=m) for p, n, m in (("a", 0, 7), ("b", 5, 7), ("c", 0, None))]
+    answers = [Lost(task="t", split="train", part="a", rows=1, answers=2)]
+    read = SimpleNamespace(result=SimpleNamespace(subset=parts, lost=answers))
+    monkeypatch.setattr(tables.records, "of_phase", lambda study, *phases: [(None, read)] * 2)
+    shown = tables.subset_frame(None)
+    assert shown.part.tolist() == ["a", "b", "c"] and shown.missing[:2].tolist() == [7, 2] and pd.isna(shown.missing[2])
+    assert tables.lost_frame(None).values.tolist() == [["a", "train", 2, 1]]
+    monkeypatch.setattr(tables.records, "of_phase", lambda study, *phases: [])
+    assert tables.subset_frame(None).empty and tables.lost_frame(None).empty
 
 
 @pytest.mark.parametrize(("latencies", "told"), [((10.0, 10.1, 10.05), "none"), ((10.0, 12.0, 11.0), "latency varies by more than 3%")])

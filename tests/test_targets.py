@@ -67,6 +67,15 @@ def test_a_subset_of_a_first_tasks_rows_is_told(tiny, both, monkeypatch):
     assert [entry.task for entry in told] == ["squad_v1", "tatoeba_squad"]
 
 
+def test_answers_that_are_left_out_are_in_the_record_of_a_first_tasks_rows_too(tiny, both, monkeypatch):
+    monkeypatch.setattr(
+        sources, "lost", lambda source, task, splits, languages: [dict(task=task.name, split=splits[0], part="x", rows=1, answers=2)]
+    )
+    model = targets.Model(tiny, tasks.get("tatoeba_squad"), both.target.for_task("tatoeba_squad"))
+    told = targets.result(model, both, {"qab": {"accuracy": 1.0, "n": 1}}, None, None).lost
+    assert [(entry.task, entry.split, entry.answers) for entry in told] == [("squad_v1", "train", 2), ("tatoeba_squad", "test", 2)]
+
+
 def test_a_first_task_has_the_head_of_a_target_that_is_trained_after_it():
     firsts = [(task, tasks.get(task.first)) for task in tasks.registry().values() if task.first]
     assert {task.name for task, _ in firsts} == {"xcopa", "tatoeba_squad"}

@@ -201,6 +201,7 @@ def result(study: Study, recipe: str, data: dict, scores: dict[str, dict], tuned
     counts = (
         [entry for _, (task, _) in data.items() for entry in sources.counts(study.data, task, ["train", "dev"], [])] if study.subset else []
     )
+    lost = [entry for _, (task, _) in data.items() for entry in sources.lost(study.data, task, ["train", "dev"], [])]
     return results.Intermediate(
         dev={name: results.Score.of(score) for name, score in scores.items()},
         curve=results.Curve(**tuned.curve),
@@ -210,4 +211,5 @@ def result(study: Study, recipe: str, data: dict, scores: dict[str, dict], tuned
         precision=encoder.precision,
         attention=encoder.attention,
         subset=[results.Subset(**entry) for entry in counts],
+        lost=[results.Lost(**entry) for entry in lost],
     )

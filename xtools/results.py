@@ -71,6 +71,17 @@ class Subset(Stored):
     published: int | None
 
 
+class Lost(Stored):
+    """A part of a data set some of whose answers stand nowhere in their context: how many of its rows are left out for it, and how many
+    answers are in all."""
+
+    task: str
+    split: str
+    part: str
+    rows: int
+    answers: int
+
+
 class Size(Stored):
     """The number of an encoder's weights in all, and of those that are word embeddings."""
 
@@ -102,6 +113,7 @@ class Intermediate(Stored):
     precision: str
     attention: str
     subset: list[Subset]
+    lost: list[Lost] = []
 
 
 class Target(Stored):
@@ -119,6 +131,7 @@ class Target(Stored):
     precision: str
     attention: str
     subset: list[Subset]
+    lost: list[Lost] = []
 
 
 class Latency(Stored):

@@ -149,11 +149,11 @@ def _used(study: Study, task: Task) -> dict[str, list[str]]:
 
 
 def result(model: Model, study: Study, scores: dict, dev: dict | None, gap: float | None) -> results.Target:
-    """What the record keeps: every metric per language, the main metric's mean, the gap, the learning curve, and where the data is a
-    subset of the published one."""
+    """What the record keeps: every metric per language, the main metric's mean, the gap, the learning curve, where the data is a
+    subset of the published one, and which answers are lost."""
     metric, languages = model.task.metric, test_languages(study, model.task)
-    used = _used(study, model.task) if study.subset else {}
-    counts = [entry for name, splits in used.items() for entry in sources.counts(study.data, tasks.get(name), splits, languages)]
+    used = [(study.data, tasks.get(name), splits, languages) for name, splits in _used(study, model.task).items()]
+    counts = [entry for read in used for entry in sources.counts(*read)] if study.subset else []
     return results.Target(
         metric=metric,
         scores={language: results.Score.of(score) for language, score in scores.items()},
@@ -166,6 +166,7 @@ def result(model: Model, study: Study, scores: dict, dev: dict | None, gap: floa
         precision=model.encoder.precision,
         attention=model.encoder.attention,
         subset=[results.Subset(**entry) for entry in counts],
+        lost=[results.Lost(**entry) for read in used for entry in sources.lost(*read)],
     )
 
 

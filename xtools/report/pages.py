@@ -30,6 +30,8 @@ ATTRIBUTES = {
     "svg": {"x", "y", "width", "height", "role", "aria-label", "aria-hidden"}, "line": {"x1", "y1", "x2", "y2"},
     "rect": {"x", "y", "width", "height"}, "text": {"x", "y", "text-anchor"},
 }  # fmt: skip
+LINK = re.compile(r"#|(\.{1,2}/)*\w[^:]*$")  # to a place in the page or to a file beside it; of a host (//host) or a scheme, none
+PICTURE = re.compile(r"data:image/(png|jpeg|gif|svg\+xml);base64,")
 CELLS = "cells.js"  # beside a study's report: the order of its cells, for their pages' links to the previous and the next
 
 
@@ -64,8 +66,22 @@ def page(executed: Path, output: Path, title: str, code: bool = True) -> None:
 
 def cleaned(body: str) -> str:
     """HTML without anything that could run or load, its tables in boxes that scroll."""
-    clean = nh3.clean(body, tags=TAGS, attributes=ATTRIBUTES, url_schemes={"data"}, clean_content_tags={"script", "style"}, link_rel=None)
+    clean = nh3.clean(
+        body,
+        tags=TAGS,
+        attributes=ATTRIBUTES,
+        attribute_filter=_harmless,
+        url_schemes={"data"},
+        clean_content_tags={"script", "style"},
+        link_rel=None,
+    )
     return clean.replace("<table", '<div class="wide"><table').replace("</table>", "</table></div>")
+
+
+def _harmless(tag: str, attribute: str, value: str) -> str | None:
+    """An attribute's value; None for a link that leads elsewhere and a picture that is not in the page itself."""
+    wanted = {("a", "href"): LINK, ("img", "src"): PICTURE}.get((tag, attribute))
+    return value if wanted is None or wanted.match(value) else None
 
 
 def _fold(body: str) -> str:

@@ -233,9 +233,20 @@ def languages_told(study: Study) -> str:
 
 def subset_frame(study: Study) -> pd.DataFrame:
     """Splits that hold other numbers of rows than the published ones, as the records of the cells that read them say."""
-    parts = {part.part: part for _, record in records.of_phase(study, "intermediate", "target") for part in record.result.subset}
-    shown = pd.DataFrame([(part.part, part.rows, part.published) for part in parts.values()], columns=["part", "rows", "published"])
-    return shown.astype({"published": "Int64"})
+    shown = _told(study, "subset", ["part", "split", "rows", "published"]).drop_duplicates("part", ignore_index=True)
+    shown = shown.astype({"rows": "Int64", "published": "Int64"})
+    return shown.assign(missing=(shown.published - shown.rows).clip(lower=0))
+
+
+def lost_frame(study: Study) -> pd.DataFrame:
+    """Splits with answers that stand nowhere in their context, and how many rows are left out for it, as the records say."""
+    return _told(study, "lost", ["part", "split", "answers", "rows"])
+
+
+def _told(study: Study, what: str, columns: list[str]) -> pd.DataFrame:
+    """What the records of the cells that train or score say of their data, each thing once."""
+    each = [entry.model_dump() for _, r in records.of_phase(study, "intermediate", "target") for entry in getattr(r.result, what)]
+    return pd.DataFrame(each, columns=columns).drop_duplicates(ignore_index=True)
 
 
 def _grid(recipes: list[str], targets: list[str], cells: pd.DataFrame, average: pd.DataFrame, sign: bool = False) -> pd.DataFrame:

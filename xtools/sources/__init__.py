@@ -15,23 +15,28 @@ def rows(source: Source, task: Task, split: str, language: str, n: int | None = 
     """The first `n` canonical rows (None: all) of a task's split in a language, or `n` that `seed` draws (`hub.drawn`): published sets
     are ordered, SQuAD's by article. The microworld's rows are independent draws as they are.
 
-    Raises Problem when the split cannot be had, is empty, or holds a label outside its range. No rows come of a split that leaves rows
-    out (`Hub.without`) of which a subset has no others.
+    Raises Problem when the split cannot be had, is empty, or holds a row that cannot be trained on or scored (`canonical.flaw`). No rows
+    come of a split that leaves rows out (`Hub.without`) of which a subset has no others.
     """
-    read_rows = read(source, task, split, language, n, seed)
-    if not read_rows and source.subset and any(part.without for part in task.parts(split, language)):
-        return []
-    check(read_rows, task, f"{task.name} {split} {language}")
-    return read_rows
+    found = _read(source, task, split, language, n, seed, set())
+    if not found and not (source.subset and any(part.without for part in task.parts(split, language))):
+        raise _empty(f"{task.name} {split} {language}")
+    return found
 
 
-def read(source: Source, task: Task, split: str, language: str, n: int | None = None, seed: int | None = None) -> list[dict]:
-    """As `rows`, for their text alone: labels are not checked."""
+def read(source: Source, task: Task, split: str, language: str, n: int | None = None) -> list[dict]:
+    """As `rows`, for their text alone: labels are not checked, and a row without text is left out."""
+    return _read(source, task, split, language, n, None, None)
+
+
+def _read(source: Source, task: Task, split: str, language: str, n: int | None, seed: int | None, ids: set[str] | None) -> list[dict]:
+    """Rows, checked where there is a set for their ids."""
     if not source.is_generated:
         from xtools.sources import hub
 
-        by_chance = n is not None and seed is not None
-        return hub.drawn(source, task, split, language, n, seed) if by_chance else hub.rows(source, task, split, language, n)
+        if n is not None and seed is not None:
+            return hub.drawn(source, task, split, language, n, seed, ids)
+        return hub.rows(source, task, split, language, n, ids)
     if n is None:
         raise Problem(f"{task.name}: the microworld has no end; say how many {split} examples to take")
     # Tasks that share a maker share its training rows, as XNLI trains on MNLI's; evaluation rows are each task's own.
@@ -69,7 +74,7 @@ def translated(source: Source, task: Task, language: str, n: int | None, start: 
         return iter(microworld.translated(task.world, language, n, source.noise)[start::step])
     from xtools.sources import hub
 
-    return _checked(hub.translated(source, task, language, n, start, step), task, f"{task.name} translated into {language}", start)
+    return _some(hub.translated(source, task, language, n, start, step), f"{task.name} translated into {language}", start)
 
 
 def every(source: Source, task: Task, language: str, n: int | None, start: int, step: int) -> Iterator[dict]:
@@ -81,17 +86,19 @@ def every(source: Source, task: Task, language: str, n: int | None, start: int, 
         return iter(rows(source, task, "train", language, n)[start::step])
     from xtools.sources import hub
 
-    return _checked(hub.every(source, task, language, n, start, step), task, f"{task.name} train {language}", start)
+    return _some(hub.every(source, task, language, n, start, step), f"{task.name} train {language}", start)
 
 
-def _checked(coming: Iterator[dict], task: Task, where: str, start: int) -> Iterator[dict]:
-    """The rows that come, as `check` has them; from the first row on there must be one."""
+def _some(coming: Iterator[dict], where: str, start: int) -> Iterator[dict]:
+    """The rows that come; from the first row on there must be one."""
     first = next(coming, None)
     if first is None and start == 0:
-        check([], task, where)
-    for row in itertools.chain([first] if first else [], coming):
-        check([row], task, where)
-        yield row
+        raise _empty(where)
+    yield from itertools.chain([first] if first else [], coming)
+
+
+def _empty(where: str) -> Problem:
+    return Problem(f"{where}: no rows; is the split empty or cut short, or are its labels hidden?")
 
 
 def retrieval(source: Source, task: Task, languages: list[str], n: int | None) -> tuple[dict[str, list[dict]], dict[str, list[dict]]]:
@@ -117,7 +124,7 @@ def _queries(source: Source, task: Task, language: str, n: int | None) -> list[d
 def _candidates(source: Source, task: Task, language: str, n: int | None) -> list[dict]:
     """A language's share of a pool, each with its language; one question's candidates in different languages have one id, so the language
     goes before it."""
-    candidates = read(source, task, "candidates", language, n)
+    candidates = rows(source, task, "candidates", language, n)
     return [row | {"language": language} | ({"id": f"{language}:{row['id']}"} if "answers" in row else {}) for row in candidates]
 
 
@@ -130,19 +137,6 @@ def _answered(queries: dict[str, list[dict]], pool: list[dict]) -> dict[str, lis
     if not answers:
         return queries
     return {lang: [row | {"gold": answers[row["id"]]} for row in asked if row["id"] in answers] for lang, asked in queries.items()}
-
-
-def check(checked: list[dict], task: Task, where: str) -> None:
-    """Raises Problem for an empty split or a label that the task does not have."""
-    if not checked:
-        raise Problem(f"{where}: no rows; is the split empty or cut short?")
-    for row in checked:
-        if "label" in row:
-            choices = len(row["choices"]) if "choices" in row else len(task.labels)
-            if not 0 <= row["label"] < choices:
-                raise Problem(f"{where}, row {row['id']}: label {row['label']} is outside 0..{choices - 1}; is this the right data set?")
-        if "tags" in row and len(row["tags"]) != len(row["words"]):
-            raise Problem(f"{where}, row {row['id']}: {len(row['words'])} words but {len(row['tags'])} tags")
 
 
 def complete(source: Source, task: Task) -> Task:
@@ -165,6 +159,16 @@ def counts(source: Source, task: Task, splits: list[str], languages: list[str]) 
     from xtools.sources import hub
 
     return hub.counts(source, task, splits, languages)
+
+
+def lost(source: Source, task: Task, splits: list[str], languages: list[str]) -> list[dict]:
+    """Per split, part and language of a task's data, as in `counts`: how many rows it never gives since their answers stand nowhere in
+    their context, and how many answers are dropped in all; only where there are such."""
+    if source.is_generated:
+        return []
+    from xtools.sources import hub
+
+    return hub.lost(source, task, splits, languages)
 
 
 def count(source: Source, task: Task, split: str, language: str) -> int:

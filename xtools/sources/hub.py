@@ -9,20 +9,25 @@ import itertools
 import json
 import random
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
 import datasets
+import yaml
 
 from xtools import snapshots
 from xtools.problems import Problem
-from xtools.sources import ccg, conllu, layout, wikipedia
+from xtools.sources import canonical, ccg, conllu, layout, wikipedia
+from xtools.sources.canonical import where
 from xtools.sources.source import Source, each, texts
 from xtools.tasks import Hub, Task
 
 datasets.disable_progress_bars()
+datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # what it says of a file that it cannot read is told in our one line
 
+
+EMPTY = ("corresponds to no data", "BatchSize must be greater than 0")  # what the library says of a split without rows
 
 # ---------------------------------------------------------------- reading files
 
@@ -36,14 +41,10 @@ def table(source: Source, part: Hub, language: str):
     expected = part.expected(language)
     if expected not in (None, len(there)) and not source.subset:
         raise Problem(
-            f"{_where(part, language)}: {len(there):,} rows where the published split has {expected:,}; another version or an "
+            f"{where(part, language)}: {len(there):,} rows where the published split has {expected:,}; another version or an "
             "incomplete copy? Set subset: true in the study to use it all the same"
         )
     return there
-
-
-def _where(part: Hub, language: str) -> str:
-    return f"{part.repo} ({part.config.format(lang=part.name(language))}, {part.split.format(lang=part.name(language))})"
 
 
 def _folder(source: Source, part: Hub, language: str) -> Path:
@@ -54,7 +55,7 @@ def _folder(source: Source, part: Hub, language: str) -> Path:
     folder = Path(source.root, part.repo)
     if not folder.is_dir():
         raise Problem(
-            f"{_where(part, language)}: not in {source.root}; put it there in the Hub's layout, or take the task or language out of the study"
+            f"{where(part, language)}: not in {source.root}; put it there in the Hub's layout, or take the task or language out of the study"
         )
     return folder
 
@@ -66,13 +67,11 @@ def _dataset(source: Source, part: Hub, language: str) -> datasets.Dataset:
     for name in names:
         try:
             return datasets.load_dataset(str(folder), config, split=name, **options)
-        except ValueError as error:
-            if name is names[-1] or "split" not in str(error):
-                raise _unreadable(part, language, error) from error
-        except datasets.exceptions.DatasetGenerationError as error:
-            raise _damaged(_where(part, language), error.__cause__ or error) from error
-        except (OSError, datasets.exceptions.DatasetsError) as error:
-            raise _unreadable(part, language, error) from error
+        except (ValueError, OSError, yaml.YAMLError, datasets.exceptions.DatasetsError) as error:
+            if isinstance(error, ValueError) and "split" in str(error) and name is not names[-1]:
+                continue
+            names = snapshots.names("datasets", part.repo, part.revision) if source.root == "hub" else None
+            raise _unreadable(part, language, layout.fault(folder, config, names), error) from error
 
 
 def _local(source: Source, part: Hub, language: str) -> tuple[Path, list[str], dict]:
@@ -96,12 +95,15 @@ def _fetched(part: Hub, language: str) -> dict[str, list[str]]:
     Raises Problem when they are not here.
     """
     if not layout.are_fetched(part, language):
-        raise layout.unfetched(_where(part, language))
+        raise layout.unfetched(where(part, language))
     return layout.files(part, language)
 
 
-def _unreadable(part: Hub, language: str, error: Exception) -> Problem:
-    return Problem(f"{_where(part, language)}: cannot be loaded ({_line(error)}); is it there, in this configuration and split?")
+def _unreadable(part: Hub, language: str, fault: str, error: Exception) -> Problem:
+    cause = error.__cause__ if isinstance(error, datasets.exceptions.DatasetGenerationError) else error
+    fault = "no rows; is the split empty or cut short?" if any(said in str(cause or error) for said in EMPTY) else fault
+    told = f"cannot be loaded ({_line(cause or error)}); is it there, in this configuration and split?"
+    return Problem(f"{where(part, language)}: {fault or told}")
 
 
 def _damaged(where: str, error: BaseException) -> Problem:
@@ -146,13 +148,13 @@ def _conllu(source: Source, part: Hub, language: str) -> list[dict]:
     """The sentences of a treebank's file."""
     if not has(source, part, language):
         raise Problem(
-            f"{_where(part, language)}: not in {source.root}, nor {part.copy.repo}/{part.copy.config}; put one of them there, "
+            f"{where(part, language)}: not in {source.root}, nor {part.copy.repo}/{part.copy.config}; put one of them there, "
             f"or take {language} out of the study"
         )
     try:
         return conllu.sentences(_github(source, part, language).read_text(encoding="utf-8"))
     except ValueError as error:
-        raise Problem(f"{_where(part, language)}: damaged or cut short ({_line(error)}); fetch it again") from error
+        raise Problem(f"{where(part, language)}: damaged or cut short ({_line(error)}); fetch it again") from error
 
 
 def _archive(source: Source, part: Hub, language: str) -> list[dict]:
@@ -192,21 +194,22 @@ READERS = {"dataset": _dataset, "json": _json, "conllu": _conllu, "archive": _ar
 # ---------------------------------------------------------------- canonical rows
 
 
-def rows(source: Source, task: Task, split: str, language: str, n: int | None) -> list[dict]:
-    """The first `n` canonical rows of a split; a row that the task's entry drops (hidden label, empty) is not counted."""
-    canonical: list[dict] = []
+def rows(source: Source, task: Task, split: str, language: str, n: int | None, ids: set[str] | None = None) -> list[dict]:
+    """The first `n` canonical rows of a split; a row that the task's entry drops (hidden label, empty) is not counted. With `ids` they are
+    checked (`canonical.made`)."""
+    found: list[dict] = []
     start = 0
     for part in parts(source, task, split, language):
         there = table(source, part, language)
-        left = None if n is None else n - len(canonical)
-        canonical += _canonical(enumerate(there), part, task, language, left, start, _left_out(source, part, language))
+        left = None if n is None else n - len(found)
+        found += canonical.made(enumerate(there), part, task, language, left, start, _left_out(source, part, language), ids)
         start += len(there)  # rows without an id of their own are numbered through all parts
-        if n is not None and len(canonical) >= n:
+        if n is not None and len(found) >= n:
             break
-    return canonical
+    return found
 
 
-def drawn(source: Source, task: Task, split: str, language: str, n: int, seed: int) -> list[dict]:
+def drawn(source: Source, task: Task, split: str, language: str, n: int, seed: int, ids: set[str] | None = None) -> list[dict]:
     """`n` canonical rows of a split drawn by `seed` without replacement, in the order of the files, so that with no fewer than there are
     they are those of `rows`. Those of a smaller `n` are among those of a larger one. Only rows that are drawn are read."""
     tables = [(part, table(source, part, language), _left_out(source, part, language)) for part in parts(source, task, split, language)]
@@ -218,7 +221,7 @@ def drawn(source: Source, task: Task, split: str, language: str, n: int, seed: i
     for number in order:
         at = bisect.bisect_right(starts, number) - 1
         (part, there, barred), i = tables[at], number - starts[at]
-        found[number] = _canonical([(i, there[i])], part, task, language, left, starts[at], barred)
+        found[number] = canonical.made([(i, there[i])], part, task, language, left, starts[at], barred, ids)
         left -= len(found[number])
         if left == 0:
             break
@@ -239,7 +242,7 @@ def identity(source: Source, task: Task, split: str, language: str) -> list:
     for part in parts(source, task, split, language):
         there = table(source, part, language)
         known = [file["filename"] for file in there.cache_files] if isinstance(there, datasets.Dataset) else []
-        states.append([_where(part, language), known or hashlib.sha256(json.dumps(list(there)).encode()).hexdigest()])
+        states.append([where(part, language), known or hashlib.sha256(json.dumps(list(there)).encode()).hexdigest()])
     return states
 
 
@@ -252,51 +255,23 @@ def parts(source: Source, task: Task, split: str, language: str) -> list[Hub]:
     return there or wanted
 
 
-def _canonical(
-    numbered: Iterable[tuple[int, dict]], part: Hub, task: Task, language: str, n: int | None, start: int = 0, barred=frozenset()
-) -> list[dict]:
-    """At most `n` canonical rows of raw ones of a part, which come with their number in it, those with a `barred` id apart; those without
-    an id of their own are numbered from `start` on."""
-    rows: list[dict] = []
-    i = 0
-    row: dict = {}
-    if n == 0:
-        return rows
-    try:
-        for i, row in numbered:
-            if (part.keep and not part.keep(row, part.name(language))) or (barred and str(row["id"]) in barred):
-                continue
-            rows += [{"id": str(row.get("id", start + i))} | canonical for canonical in _several(part.row(row))]
-            if n is not None and len(rows) >= n:
-                break
-    except (KeyError, IndexError, TypeError, ValueError) as error:
-        columns = ", ".join(row)
-        raise Problem(f"{_where(part, language)}: row {i} does not fit {task.name}: {_line(error)} (columns: {columns})") from error
-    return rows if n is None else rows[:n]
-
-
-def _several(canonical: dict | list[dict] | None) -> list[dict]:
-    """The canonical rows that an entry makes of a row: none, one or several."""
-    if canonical is None:
-        return []
-    return canonical if isinstance(canonical, list) else [canonical]
-
-
 def every(source: Source, task: Task, language: str, n: int | None, start: int, step: int) -> Iterator[dict]:
     """Rows `start`, `start + step`, ... of the first `n` of a task's training set, counted through all its parts."""
-    before = 0
+    before, ids = 0, set[str]()
     for part in parts(source, task, "train", language):
         there, left = table(source, part, language), None if n is None else n - before
-        yield from _stepped(there, part, task, language, left, (start - before) % step, step, before)
+        yield from _stepped(there, part, task, language, left, (start - before) % step, step, ids, before)
         before += len(there)
 
 
-def _stepped(there, part: Hub, task: Task, language: str, n: int | None, start: int, step: int, before: int = 0) -> Iterator[dict]:
-    """The canonical rows of every `step`-th of the first `n` raw rows of a part that follows on `before` others; no other is read."""
+def _stepped(
+    there, part: Hub, task: Task, language: str, n: int | None, start: int, step: int, ids: set[str], before: int = 0
+) -> Iterator[dict]:
+    """The canonical rows, checked, of every `step`-th of the first `n` raw rows of a part that follows on `before` others; no other is read."""
     numbers = range(start, len(there) if n is None else min(n, len(there)), step)
     raw = each(there.select(numbers)) if isinstance(there, datasets.Dataset) else (there[i] for i in numbers)
     for numbered in zip(numbers, raw, strict=True):
-        yield from _canonical([numbered], part, task, language, None, before)
+        yield from canonical.made([numbered], part, task, language, None, before, ids=ids)
 
 
 def is_translated(source: Source, task: Task, language: str) -> bool:
@@ -314,10 +289,9 @@ def translated(source: Source, task: Task, language: str, n: int | None, start: 
     """Machine-translated training rows `start`, `start + step`, ... of the first `n`: of <translations>/<task>/<language>.jsonl with canonical
     rows, or the task's set on the Hub."""
     if own := _own_translation(source, task, language):
-        with own.open() as lines:
-            yield from (json.loads(line) for line in itertools.islice(lines, start, n, step))
+        yield from canonical.of_lines(own, task, n, start, step)
     elif task.translated and language in task.translated.only:
-        yield from _stepped(table(source, task.translated, language), task.translated, task, language, n, start, step)
+        yield from _stepped(table(source, task.translated, language), task.translated, task, language, n, start, step, set())
     else:
         folder = source.translations or "<translations>"
         raise Problem(f"{task.name}-mt: no translation into {language}; put canonical rows into {folder}/{task.name}/{language}.jsonl")
@@ -333,8 +307,23 @@ def counts(source: Source, task: Task, splits: list[str], languages: list[str]) 
                 n = len(table(source, part, language)) if len(entries) == 1 or has(source, part, language) else 0
                 expected = part.expected(language)
                 if (expected is not None and n != expected) or n == 0:
-                    differing.append({"task": task.name, "split": split, "part": _where(part, language), "rows": n, "published": expected})
+                    differing.append({"task": task.name, "split": split, "part": where(part, language), "rows": n, "published": expected})
+                if (other := part.without) and not has(source, other, language):  # whose rows are then not left out (`_left_out`)
+                    entry = {"part": where(other, language), "rows": 0, "published": other.expected(language)}
+                    differing.append({"task": task.name, "split": f"not in {split}", **entry})
     return [dict(row) for row in dict.fromkeys(tuple(row.items()) for row in differing)]
+
+
+def lost(source: Source, task: Task, splits: list[str], languages: list[str]) -> list[dict]:
+    """See `xtools.sources.lost`."""
+    told = []
+    for split in splits:
+        for language in languages if split in task.test_splits else ["en"]:
+            for part in (part for part in task.parts(split, language) if part.spans):
+                rows, answers = canonical.lost(each(table(source, part, language)), part, language)
+                if answers:
+                    told.append({"task": task.name, "split": split, "part": where(part, language), "rows": rows, "answers": answers})
+    return told
 
 
 def unlabelled(source: Source, tasks: list[Task], languages: dict[str, list[str]], n: int, seed: int) -> list[str]:

@@ -3,13 +3,15 @@
 import re
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import yaml
 from datasets.data_files import sanitize_patterns
 from fsspec.utils import glob_translate
 
 from xtools import snapshots
 from xtools.problems import Problem, nearest
-from xtools.sources.source import header
+from xtools.sources.source import UNREADABLE, header
 from xtools.tasks import Hub
 
 README = "README.md"
@@ -49,8 +51,57 @@ def _described(readme: Path) -> dict[str, object]:
     """The data files of each configuration; none where the README does not name those of every one."""
     try:
         return {entry["config_name"]: entry["data_files"] for entry in header(readme, readme.stat().st_mtime_ns)["configs"]}
-    except (yaml.YAMLError, KeyError, TypeError):
+    except UNREADABLE:
         return {}
+
+
+def fault(folder: Path, config: str, names: list[str] | None) -> str:
+    """What is wrong with a copy of a data set that cannot be loaded, where that can be told: a file that is cut short, or its README.
+    `names` are those of all its files, where some may not have been fetched."""
+    here = [str(path.relative_to(folder)) for path in sorted(folder.rglob("*")) if path.is_file()]
+    told = next(filter(None, (_damage(folder / name, name) for name in here if name.endswith(".parquet"))), "")
+    if not told and README in here:
+        told = _misdescribed(folder, config, names or here)
+        return told and f"its {README} {told}; mend it, or fetch it again"
+    return told
+
+
+def _damage(path: Path, name: str) -> str:
+    try:
+        pq.read_metadata(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        return f"{name} is damaged or cut short ({' '.join(str(error).split())[:150]}); remove it and fetch it again"
+    return ""
+
+
+def _misdescribed(folder: Path, config: str, names: list[str]) -> str:
+    """What is wrong with a README, or what it names that is not there."""
+    readme = folder / README
+    try:
+        said = header(readme, readme.stat().st_mtime_ns)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        return f"has a header that is not YAML ({' '.join(str(error).split())[:150]})"
+    described = _described(readme)
+    if config not in described:
+        return f"names no configuration {config}{nearest(config, described) if described else ', nor any other'}"
+    for split, patterns in sanitize_patterns(described[config]).items():
+        for pattern in patterns:
+            if not (files := _matching([pattern], names)):
+                return f"names {pattern} as split {split}, and no such file is there"
+            columns = pq.read_schema(folder / files[0]).names if files[0].endswith(".parquet") and (folder / files[0]).exists() else None
+            if columns and (absent := [name for name in _columns(said, config) if name not in columns]):
+                return f"names a column {absent[0]}, which {files[0]} has not (columns: {', '.join(columns)})"
+    return ""
+
+
+def _columns(said: dict, config: str) -> list[str]:
+    """The columns that a README's header says of a configuration; none where it says them otherwise."""
+    try:
+        told = said.get("dataset_info", [])
+        every = told if isinstance(told, list) else [told]
+        return [feature["name"] for entry in every if entry.get("config_name", config) == config for feature in entry.get("features", [])]
+    except UNREADABLE:
+        return []
 
 
 def _matching(patterns: list[str], names: list[str]) -> list[str]:

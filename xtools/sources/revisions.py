@@ -4,11 +4,9 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-import yaml
-
 from xtools import snapshots, versions
 from xtools.snapshots import UNFETCHED
-from xtools.sources.source import header
+from xtools.sources.source import UNREADABLE, header
 from xtools.tasks import Hub, Task, get
 
 CCG = ("*.tsv", "tags_to_id.json", "**/wsj_*.auto")
@@ -63,7 +61,7 @@ def _described(readme: Path, config: str) -> str:
         told = said.get("dataset_info", [])
         features = told if isinstance(told, list) else [told]
         return str([entry for entry in (*said["configs"], *features) if entry.get("config_name", config) == config])
-    except (yaml.YAMLError, KeyError, TypeError):
+    except UNREADABLE:
         return versions.file_digest(readme)
 
 

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import yaml
 
+# What the header of a README raises that is not as the Hub's are.
+UNREADABLE = (yaml.YAMLError, AttributeError, KeyError, TypeError, UnicodeDecodeError)
+
 
 @dataclass(frozen=True)
 class Source:

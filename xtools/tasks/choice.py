@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from xtools.tasks import classification
-from xtools.tasks.entry import Hub, Task
+from xtools.tasks.entry import Hub, Task, number
 from xtools.tasks.files import accuracy
 
 COLUMNS = {"ids": list[list[int]], "row": int, "label": int, "cut": bool}
@@ -87,7 +87,7 @@ def _labels(path: Path) -> list[int]:
 def _hellaswag(row: dict) -> dict | None:
     if row["label"] == "":  # the test split hides its labels
         return None
-    return {"context": row["ctx"].strip(), "choices": [e.strip() for e in row["endings"]], "label": int(row["label"])}
+    return {"context": row["ctx"].strip(), "choices": [e.strip() for e in row["endings"]], "label": number(row["label"])}
 
 
 def _copa(row: dict) -> dict | None:
@@ -119,7 +119,7 @@ def _commonsense(row: dict) -> dict | None:
 def _social(row: dict) -> dict:
     """Labels are "1", "2" and "3"; context and question make the first segment, as in XTREME-R's code."""
     context = f"{row['context'].strip()} {row['question'].strip()}"
-    return {"context": context, "choices": [row[f"answer{c}"].strip() for c in "ABC"], "label": int(row["label"]) - 1}
+    return {"context": context, "choices": [row[f"answer{c}"].strip() for c in "ABC"], "label": number(row["label"]) - 1}
 
 
 def _splits(repo: str, config: str, row, train: int, dev: int) -> dict[str, Hub]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from xtools.batching import moved
-from xtools.tasks.entry import Hub, Task
+from xtools.tasks.entry import Hub, Task, number
 from xtools.tasks.files import accuracy, lines
 
 COLUMNS = {"ids": list[list[int]], "row": int, "label": int, "cut": bool}
@@ -103,8 +103,8 @@ def _pair(a: str, b: str):
     """A row maker for two columns of text; a row whose label is hidden (-1) is dropped."""
 
     def canonical(row: dict) -> dict | None:
-        label = int(row["label"])  # google/xtreme has labels as text
-        return {"text_a": row[a].strip(), "text_b": row[b].strip(), "label": label} if label >= 0 else None
+        label = number(row["label"])  # google/xtreme has labels as text
+        return {"text_a": row[a].strip(), "text_b": row[b].strip(), "label": label} if label != -1 else None
 
     return canonical
 

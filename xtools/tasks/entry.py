@@ -16,7 +16,8 @@ class Hub:
     source states it. `only` are the languages that the part serves (empty: all). `keep` says whether a row is of the language, for
     sets that hold several languages in one split. `reader` is how the files are read (xtools/sources/hub.py). `examples` is the number
     of canonical rows, in the form of `rows`, where one row of the published split makes many, or `keep` takes a share of them.
-    `without` is a set whose rows, told by their ids, are left out. `copy` is where a folder may hold the same rows instead.
+    `without` is a set whose rows, told by their ids, are left out. `copy` is where a folder may hold the same rows instead. `spans` says
+    that `row` looks for answers in a row's text and drops those that are not there; they are counted.
     """
 
     repo: str
@@ -32,6 +33,7 @@ class Hub:
     examples: int | dict[str, int] | None = field(default=None, hash=False)
     without: "Hub | None" = None
     copy: "Hub | None" = None
+    spans: bool = False
 
     @property
     def per_language(self) -> bool:
@@ -59,6 +61,21 @@ class Hub:
     def size(self, language: str) -> int | None:
         """The number of canonical rows that the published split gives (those that `row` drops included), where it is known."""
         return self.expected(language) if self.examples is None else _in(self.examples, language)
+
+
+def number(value) -> int:
+    """A whole number, which some copies hold as text. Raises ValueError for a boolean, a fraction or nothing."""
+    if value is None or isinstance(value, bool | float):
+        raise ValueError(f"{value} is no whole number")
+    return int(value)
+
+
+def named(names: tuple[str, ...], numbers: list[int]) -> list[str]:
+    """The names of labels by their numbers. Raises ValueError for one outside the range, where Python counts from the end."""
+    for label in numbers:
+        if type(label) is not int or not 0 <= label < len(names):
+            raise ValueError(f"{label} is outside 0..{len(names) - 1}")
+    return [names[label] for label in numbers]
 
 
 def _in(count: int | dict[str, int] | None, language: str) -> int | None:

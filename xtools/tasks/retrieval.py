@@ -301,7 +301,7 @@ TASKS = [
         "map@20",
         "answers",
         {
-            "train": Hub("rajpurkar/squad", "plain_text", "train", _question_and_sentence, rows=87_599),
+            "train": Hub("rajpurkar/squad", "plain_text", "train", _question_and_sentence, rows=87_599, spans=True),
             "test": Hub(*LAREQA, "validation", _lareqa_queries, reader="json"),
             "candidates": Hub(*LAREQA, "validation", _lareqa_candidates, reader="json"),
         },

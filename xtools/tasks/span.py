@@ -312,14 +312,14 @@ def _held_out(row: dict) -> bool:
 
 
 SQUAD = {
-    "train": Hub("rajpurkar/squad", "plain_text", "train", _squad, rows=87_599),
-    "dev": Hub("rajpurkar/squad", "plain_text", "validation", _squad, rows=10_570),
+    "train": Hub("rajpurkar/squad", "plain_text", "train", _squad, rows=87_599, spans=True),
+    "dev": Hub("rajpurkar/squad", "plain_text", "validation", _squad, rows=10_570, spans=True),
 }
 SQUAD_V2 = {
-    "train": Hub("rajpurkar/squad_v2", "squad_v2", "train", _squad, rows=130_319),
-    "dev": Hub("rajpurkar/squad_v2", "squad_v2", "validation", _squad, rows=11_873),
+    "train": Hub("rajpurkar/squad_v2", "squad_v2", "train", _squad, rows=130_319, spans=True),
+    "dev": Hub("rajpurkar/squad_v2", "squad_v2", "validation", _squad, rows=11_873, spans=True),
 }
-XQUAD = Hub("google/xquad", "xquad.{lang}", "validation", _squad, rows=1_190)
+XQUAD = Hub("google/xquad", "xquad.{lang}", "validation", _squad, rows=1_190, spans=True)
 XQUAD_LANGUAGES = tuple("en ar de el es hi ro ru th tr vi zh".split())
 MLQA_ROWS = {"en": 11_590, "de": 4_517, "es": 5_253, "ar": 5_335, "zh": 5_137, "vi": 5_495, "hi": 4_918}
 TYDIQA_NAMES = dict(
@@ -346,7 +346,7 @@ TASKS = [
         "f1_exact",
         "qa_long",
         # facebook/mlqa holds a loading script only. The first language is the context's and so the answer's.
-        SQUAD | {"test": Hub("google/xtreme", "MLQA.{lang}.{lang}", "test", _squad, rows=MLQA_ROWS)},
+        SQUAD | {"test": Hub("google/xtreme", "MLQA.{lang}.{lang}", "test", _squad, rows=MLQA_ROWS, spans=True)},
         languages=tuple(MLQA_ROWS),
         shares="xquad",
         normal_form=normalize_mlqa,
@@ -358,9 +358,9 @@ TASKS = [
         "qa_sparse",
         {
             # 3,696 of the rows are English, about a tenth of which is held out.
-            "train": Hub(*TYDIQA, "train", _squad, TYDIQA_NAMES, rows=49_881, keep=_tydiqa_train, examples={"en": 3_326}),
-            "dev": Hub(*TYDIQA, "train", _squad, TYDIQA_NAMES, rows=49_881, keep=_tydiqa_dev, examples={"en": 370}),
-            "test": Hub(*TYDIQA, "validation", _squad, TYDIQA_NAMES, rows=5_077, keep=_tydiqa_language, examples=TYDIQA_TEST),
+            "train": Hub(*TYDIQA, "train", _squad, TYDIQA_NAMES, rows=49_881, keep=_tydiqa_train, examples={"en": 3_326}, spans=True),
+            "dev": Hub(*TYDIQA, "train", _squad, TYDIQA_NAMES, rows=49_881, keep=_tydiqa_dev, examples={"en": 370}, spans=True),
+            "test": Hub(*TYDIQA, "validation", _squad, TYDIQA_NAMES, rows=5_077, keep=_tydiqa_language, examples=TYDIQA_TEST, spans=True),
         },
         languages=tuple(TYDIQA_NAMES),
     ),

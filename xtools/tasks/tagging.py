@@ -9,7 +9,7 @@ import torch
 from xtools.batching import moved, pad
 from xtools.tasks import treebanks
 from xtools.tasks.classification import dropout
-from xtools.tasks.entry import Hub, Task
+from xtools.tasks.entry import Hub, Task, named
 from xtools.tasks.files import lines
 
 COLUMNS = {"ids": list[list[int]], "row": int, "targets": list[int], "cut": bool}
@@ -186,7 +186,7 @@ PANX_ROWS |= dict.fromkeys("af bn hi kk ml mr ms sw ta te tl ur az".split(), 1_0
 
 
 def _panx(row: dict) -> dict | None:
-    return {"words": row["tokens"], "tags": [BIO[t] for t in row["ner_tags"]]} if row["tokens"] else None
+    return {"words": row["tokens"], "tags": named(BIO, row["ner_tags"])} if row["tokens"] != [] else None
 
 
 def _panx_parts(split: str) -> tuple[Hub, Hub]:

@@ -12,7 +12,7 @@ Numbers of sentences are those of each commit's stats.xml. In English they add u
 from dataclasses import dataclass
 from functools import partial
 
-from xtools.tasks.entry import Hub
+from xtools.tasks.entry import Hub, named
 
 BLANK = "_"  # in place of a word that is not published
 DROPPED = (" ", "\u200c")  # out of words (utils_preprocess.py, remove_empty_space): spaces and zero-width non-joiners
@@ -35,7 +35,7 @@ def tagged(row: dict, language: str) -> dict | None:
 
     `row` has the columns of xtools/sources/conllu.py. Raises ValueError where no precedence decides, as XTREME's script does.
     """
-    tags = [tag if isinstance(tag, str) else UD_ORDER[tag] for tag in row["upos"]]
+    tags = row["upos"] if all(isinstance(tag, str) for tag in row["upos"]) else named(UD_ORDER, row["upos"])
     words = [*zip(row["tokens"], tags, strict=True)]
     heads = _heads(row)
     for token in sorted(row["mwt"], key=lambda token: _span(token)[0], reverse=True):  # from the end, so that places before it stay
