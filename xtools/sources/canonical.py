@@ -204,7 +204,7 @@ def _column(part: Hub, language: str, raw: dict, key: str, value) -> str:
     """The raw column that the value of a canonical row's key came from: the one of its name, or that holds some of it, or was read last."""
     if key in raw:
         return key
-    parts = {*map(str, value or ())} if isinstance(value, list | None) else set()
+    parts = {*map(str, value)} if isinstance(value, list) else set()
     alike = [name for name, held in raw.items() if held is value is None or (isinstance(held, list) and parts & {*map(str, held)})]
     return (alike or _read(part, language, raw))[-1]
 
