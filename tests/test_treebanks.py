@@ -226,7 +226,7 @@ def test_what_is_missing_damaged_or_without_its_tokens_is_told_in_a_line(tmp_pat
     split = {"tokens": ["ka", "lo"], "upos": ["AUX", "PRON"]}
     with pytest.raises(Problem) as without:
         sources.rows(Source(str(parquet_root("commul/universal_dependencies", "uk_iu", {"dev": [split]})), True), task, "dev", "uk")
-    assert "(uk_iu, dev), row 0, column head: is missing (columns: tokens, upos)" in str(without.value)
+    assert "(uk_iu, dev|validation), row 0, column head: is missing (columns: tokens, upos)" in str(without.value)
     assert not any("\n" in str(error.value) for error in (missing, damaged, without))
 
 

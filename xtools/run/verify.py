@@ -9,6 +9,7 @@ import random
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jupytext
 import nbformat
@@ -89,7 +90,7 @@ def again(cell: Cell, server: Server, folder: Path) -> dict:
     return json.loads(result.read_text())["result"]
 
 
-def differing(kept, made, name: str = "") -> Iterator[tuple[str, object, object]]:
+def differing(kept, made, name: str = "") -> Iterator[tuple[str, Any, Any]]:
     """The values in which two results differ, with their names."""
     if isinstance(kept, dict) and isinstance(made, dict):
         for key in sorted(kept.keys() | made.keys()):

@@ -133,7 +133,7 @@ def lost(raws: Iterable[dict], part: Hub, language: str) -> tuple[int, int]:
             if part.keep and not part.keep(raw, part.name(language)):
                 continue
             canonical, asked = part.row(raw), len(raw["answers"]["text"])
-            found = len(canonical.get("answers", raw["answers"])["text"]) if canonical else 0
+            found = len(canonical.get("answers", raw["answers"])["text"]) if isinstance(canonical, dict) else 0
         except MISFIT:  # which is told where the row is read
             continue
         rows, answers = rows + (canonical is None), answers + asked - found
@@ -236,5 +236,5 @@ def of_lines(path: Path, task: Task, n: int | None, start: int, step: int) -> It
             except MISFIT as error:
                 raise Problem(f"{path}, row {i}: no row of {task.name} as JSON ({' '.join(str(error).split())[:100]}); mend it") from error
             if found:
-                raise _told(str(path), i, *found, task)
+                raise _told(str(path), i, found[0], found[1], task)
             yield row
