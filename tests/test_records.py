@@ -109,7 +109,9 @@ def test_the_table_holds_the_main_metric_or_every_one(monkeypatch):
     loaded, score = study.load("smoke"), Score(metrics={"f1": 60.0, "exact": 40.0, "f1_exact": 50.0}, n=7)
     cell = Cell("smoke", "target", "tiny", "none", "xquad", 0)
     result = SimpleNamespace(metric="f1_exact", scores={"qab": score}, dev=score)
-    monkeypatch.setattr(records, "of_phase", lambda study, phase: [(cell, SimpleNamespace(result=result))])
+    monkeypatch.setattr(
+        records, "of_phase", lambda study, phase: [(cell, SimpleNamespace(result=result, recipe="none", target="xquad", seed=0))]
+    )
     assert records.table(loaded)[["split", "metric", "score"]].values.tolist() == [["test", "f1_exact", 50.0], ["dev", "f1_exact", 50.0]]
     every = records.table(loaded, every=True)
     assert list(every.columns) == list(records.table(loaded).columns) and len(every) == 6

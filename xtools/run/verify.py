@@ -13,6 +13,7 @@ from typing import Any
 
 import jupytext
 import nbformat
+from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 
 from xtools import ROOT, records
@@ -83,8 +84,9 @@ def again(cell: Cell, server: Server, folder: Path) -> dict:
     """
     folder.mkdir()
     asked, result = folder / "asked.ipynb", folder / cells.RESULT
-    notebook = jupytext.read(ROOT / "notebooks" / f"{records.NOTEBOOKS[cell.phase]}.py")
-    nbformat.write(parameterize_notebook(notebook, cells.parameters(cell) | {"folder": str(folder)}), asked)
+    jupytext.write(jupytext.read(ROOT / "notebooks" / f"{records.NOTEBOOKS[cell.phase]}.py"), asked)
+    notebook = parameterize_notebook(load_notebook_node(str(asked)), cells.parameters(cell) | {"folder": str(folder)})
+    nbformat.write(notebook, asked)
     if server.ask(str(asked), str(folder / "notebook.ipynb")) or not result.exists():
         raise Problem(f"{cell.name}: it fails when it is run again; make study runs it where its record is removed, and keeps its notebook")
     return json.loads(result.read_text())["result"]
