@@ -1,11 +1,13 @@
 """Results that stay with the project: a report made from them alone, without the data and without running a cell."""
 
 import csv
+import gzip
 import json
 import re
 import shutil
 
 from tests.test_engine import without_times
+from xtools import ROOT
 from xtools.run import keep
 
 
@@ -62,3 +64,24 @@ def test_a_kept_report_links_to_nothing_beside_it():
         '<a href="#x">#</a> <a class="csv" href="tables/x.csv">CSV</a></figcaption><ul><li><a href="index.html">All notebooks</a></li></ul>'
     )
     assert keep.alone(page) == '<a href="#x">#</a></figcaption><ul></ul>'
+
+
+def test_what_came_with_the_project_makes_a_report_without_its_data(project):
+    shutil.copytree(ROOT / "results", project.folder / "results")
+    done = project.run("report", "laptop_folder", XTOOLS_MIRROR="")
+    assert done.returncode == 0, done.stderr
+    assert "132 records came with the project" in done.stdout
+    told, kept = (
+        (folder / "report.html").read_text() for folder in (project.folder / "runs/laptop_folder", ROOT / "results/laptop_folder")
+    )
+    for shown in ("retrieval starts high", "eight: gains (points)", "tokenisation tax"):
+        assert shown in told and shown in kept
+    refused = project.run("study", "laptop_folder", XTOOLS_MIRROR="")
+    assert refused.returncode == 2 and refused.stderr.count("\n") == 1 and "XTOOLS_MIRROR is not set" in refused.stderr
+
+
+def test_what_is_kept_is_small_and_names_no_place_of_the_machine_that_made_it():
+    folder = ROOT / "results" / "laptop_folder"
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 1_500_000
+    texts = [gzip.decompress((folder / "records.jsonl.gz").read_bytes()).decode(), (folder / "report.html").read_text()]
+    assert not any(str(place) in text for text in texts for place in ("/home/", "/tmp/", "/root/"))
