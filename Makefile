@@ -1,7 +1,6 @@
 # Every target is one line of help; `make` alone prints them.
 PROFILE ?= pocket
 CORES ?=
-EXECUTOR ?=
 ENGINE ?=
 PYTHON ?= python3
 GPU_OPTIONS ?=
@@ -12,17 +11,14 @@ export TOKENIZERS_PARALLELISM := false
 # pip is told not to compile, since what is imported is compiled on the way; where that may not be kept, every start takes seconds longer.
 unexport PYTHONDONTWRITEBYTECODE
 RUN = .venv/bin/python -m xtools
-OPTIONS = $(PROFILE) $(if $(CORES),--cores $(CORES)) $(if $(EXECUTOR),--executor "$(EXECUTOR)") $(if $(ENGINE),--engine "$(ENGINE)")
-# What an executor needs beside, where the project has a lock of it.
-PLUGIN = $(patsubst requirements-%.lock,.venv/%.lock,$(wildcard requirements-$(EXECUTOR).lock))
+OPTIONS = $(PROFILE) $(if $(CORES),--cores $(CORES)) $(if $(ENGINE),--engine "$(ENGINE)")
 
 .DEFAULT_GOAL := help
 .PHONY: help study timing reference keep report plan fetch site submission score verify compare bench gpu backbones calibrate torture statistics lab prune test lint lock clean
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
-	@echo "Options: PROFILE=<file in params/> (default pocket), CORES=<cells at a time>, ENGINE=\"<more words for Snakemake>\","
-	@echo "         EXECUTOR=slurm for cells as jobs of a cluster, by profiles/slurm/config.yaml"
+	@echo "Options: PROFILE=<file in params/> (default pocket), CORES=<cells at a time>, ENGINE=\"<more words for Snakemake>\""
 
 .venv/lock: requirements.lock
 	@test -x .venv/bin/python || $(PYTHON) -c "import sys; sys.version_info < (3, 11) and sys.exit('Python 3.11 or newer is needed: make PYTHON=python3.12')"
@@ -32,14 +28,10 @@ help: ## print this list
 	@.venv/bin/python -m pip install --quiet --no-compile --disable-pip-version-check -r requirements.lock
 	@cp requirements.lock .venv/lock
 
-.venv/%.lock: requirements-%.lock .venv/lock
-	@.venv/bin/python -m pip install --quiet --no-compile --disable-pip-version-check -r $<
-	@cp $< $@
-
-study: .venv/lock $(PLUGIN) ## run what is missing of a study, then its report
+study: .venv/lock ## run what is missing of a study, then its report
 	@$(RUN) study $(OPTIONS)
 
-timing: .venv/lock $(PLUGIN) ## run a study's timing alone: latency, throughput, FLOPs, memory, energy
+timing: .venv/lock ## run a study's timing alone: latency, throughput, FLOPs, memory, energy
 	@$(RUN) timing $(OPTIONS)
 
 reference: .venv/lock ## keep a study's timing in results/, for reports made on other machines to show beside their own
@@ -107,9 +99,6 @@ lock: ## write requirements.lock anew from pyproject.toml
 	@.venv-lock/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 ".[test,bench]"
 	@{ echo "# Exact versions, written by make lock from pyproject.toml; do not edit."; \
 	   .venv-lock/bin/python -m pip freeze --exclude xtools | sed 's/^torch==\([0-9.]*\)+.*/torch==\1/'; } > requirements.lock
-	@.venv-lock/bin/python -m pip install --quiet --disable-pip-version-check ".[cluster]"
-	@{ head -1 requirements-slurm.lock; .venv-lock/bin/python -m pip freeze | grep ^snakemake-executor-plugin-slurm; } > .venv-lock/slurm.lock
-	@cp .venv-lock/slurm.lock requirements-slurm.lock
 	@rm -rf .venv-lock build *.egg-info
 
 prune: .venv/lock ## remove the cells in runs/ that no study has any more, such as those of parameters of before

@@ -79,9 +79,7 @@ class Project:
     def __init__(self, folder: Path, like: Path = ROOT, fresh: bool = True):
         """A copy of the project, or of another copy with its studies and records; not `fresh`: the one that is there."""
         self.folder = folder
-        for name in (
-            ("xtools", "notebooks", "params", "profiles", "Snakefile", "pyproject.toml", "requirements.lock", "runs") if fresh else ()
-        ):
+        for name in ("xtools", "notebooks", "params", "Snakefile", "pyproject.toml", "requirements.lock", "runs") if fresh else ():
             if name == "runs" and like == ROOT:
                 continue
             copy = (lambda a, b: shutil.copytree(a, b, symlinks=True)) if (like / name).is_dir() else shutil.copy2

@@ -18,14 +18,14 @@ def study(asked: argparse.Namespace) -> int:
     """run what is missing of a study, then report"""
     from xtools.run import engine
 
-    return engine.run(asked.profile, asked.cores, asked.engine, executor=asked.executor)
+    return engine.run(asked.profile, asked.cores, asked.engine)
 
 
 def timing(asked: argparse.Namespace) -> int:
     """run what is missing of a study's timing alone, then report"""
     from xtools.run import engine
 
-    return engine.run(asked.profile, asked.cores, asked.engine, phase="timing", executor=asked.executor)
+    return engine.run(asked.profile, asked.cores, asked.engine, phase="timing")
 
 
 def report(asked: argparse.Namespace) -> int:
@@ -169,11 +169,8 @@ def parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
         if run in OF_A_STUDY:
             command.add_argument("profile", nargs="?", default="pocket")
-            command.add_argument(
-                "--cores", type=positive, default=None, help="cells at a time (default: all cores, or one per GPU), or jobs"
-            )
-            command.add_argument("--engine", default="", help="further words for Snakemake, such as '--rerun-incomplete'")
-            command.add_argument("--executor", default="", help="run cells as jobs, by profiles/<executor>/config.yaml; slurm is one")
+            command.add_argument("--cores", type=positive, default=None, help="cells at a time (default: all cores, or one per GPU)")
+            command.add_argument("--engine", default="", help="further words for Snakemake, such as '--executor slurm --jobs 64'")
         if run is plan:
             command.add_argument("--gpu", help="estimate hours for this GPU instead of this machine")
             command.add_argument("--resolved", action="store_true", help="print all parameters instead, defaults filled in")

@@ -72,14 +72,13 @@ def _encoders(values: dict, like: dict) -> list[Path]:
 @dataclass(frozen=True)
 class Entry:
     """A planned cell: its phase, the name of the cell that it starts from, its fingerprint, the arguments of its `Cell`, and the bytes of
-    memory that it is expected to hold, and the minutes that it asks for as a scheduler's job."""
+    memory that it is expected to hold."""
 
     phase: str
     upstream: str | None
     fingerprint: str
     cell: list
     memory: int = 0
-    minutes: int = 0
 
 
 @dataclass
@@ -139,9 +138,9 @@ def read(folder: Path) -> Plan:
         raise Problem(f"{folder.name}: not planned yet; run make study PROFILE={folder.name}") from None
 
 
-def plan(study, memory: dict | None = None, minutes: dict | None = None) -> Plan:
-    """The study's plan, with the memory that cells are expected to hold (xtools/run/footprint.py) and the time that they ask for as jobs
-    (xtools/run/cluster.py). Of cells that are equal the first stands for all, so that it is run once."""
+def plan(study, memory: dict | None = None) -> Plan:
+    """The study's plan, with the memory that cells are expected to hold (xtools/run/footprint.py). Of cells that are equal the first stands
+    for all, so that it is run once."""
     from xtools.run.fingerprints import fingerprints
 
     known = fingerprints(study)
@@ -152,9 +151,7 @@ def plan(study, memory: dict | None = None, minutes: dict | None = None) -> Plan
     for cell, fingerprint in known.items():
         above = study.upstream(cell)
         upstream = first[above.phase, known[above]] if above else None
-        entries[cell.name] = Entry(
-            cell.phase, upstream, fingerprint, [*astuple(cell)], (memory or {}).get(cell, 0), (minutes or {}).get(cell, 0)
-        )
+        entries[cell.name] = Entry(cell.phase, upstream, fingerprint, [*astuple(cell)], (memory or {}).get(cell, 0))
     return Plan(study.folder, inputs(study.name), entries)
 
 

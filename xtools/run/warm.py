@@ -8,7 +8,6 @@ import fcntl
 import json
 import os
 import select
-import shutil
 import signal
 import socket
 import sys
@@ -18,15 +17,11 @@ import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psutil
-
 from xtools.processes import STOPS, Child, die_with_parent, end_group
 
-ADDRESS = "XTOOLS_WARM"  # environment variable that holds the socket of the engine's server
-JOB = "XTOOLS_JOB"  # environment variable of cells in a scheduler's job: `gpu` where it asked for one, else `cpu`
+ADDRESS = "XTOOLS_WARM"  # environment variable that holds the server's socket
 HELD: list[int] = []  # descriptors of the engine's locks, which no child may keep
 SHARED = 0.9e9  # bytes that cells share: the server with all that it has imported, and the processes that run it
-DRIVER = 3e9  # what a process that computes on a GPU holds beside: CUDA's libraries, and the host's side of copies
 os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # nobody debugs these kernels: no warning that it would be hard
 os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # counting GPUs must not start CUDA here: forks could not use it then
 
@@ -51,11 +46,10 @@ def preload() -> None:
     features.code("xnli")  # the code is parsed here, not again in every cell
 
 
-def serve(address: str, runner: int | None = None) -> None:
+def serve(address: str) -> None:
     """Fork one child per request until killed; a request is the JSON list [study, cell], the answer one byte, the exit status.
 
-    An end without an answer means that this process was lost, and all its cells with it. Of a cell that was killed alone it tells. With a
-    `runner`, the process that runs a job, it serves one cell at a time, as the job has room for one, and ends with that process.
+    An end without an answer means that this process was lost, and all its cells with it. Of a cell that was killed alone it tells.
     """
     preload()
     with socket.socket(socket.AF_UNIX) as server, contextlib.suppress(FileNotFoundError):
@@ -66,9 +60,8 @@ def serve(address: str, runner: int | None = None) -> None:
         signal.signal(signal.SIGCHLD, lambda *_: None)  # that it arrives is written to the pipe
         signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
         under_way: dict[int, tuple[socket.socket, list[str]]] = {}
-        while runner is None or psutil.pid_exists(runner):
-            heard = [wake] if runner and under_way else [wake, server.fileno()]
-            ready, _, _ = select.select(heard, [], [], PATIENCE if runner else None)
+        while True:
+            ready, _, _ = select.select([server.fileno(), wake], [], [])
             if wake in ready:
                 os.read(wake, 512)
             for pid, status in ended_children():
@@ -110,8 +103,7 @@ def answer(connection: socket.socket, asked: list[str], status: int) -> None:
     if status < 0 and not asked[0].endswith(".ipynb"):
         with contextlib.suppress(Exception):
             name = signal.Signals(-status).name
-            mended = "raise `mem_mb` in the cluster's profile" if JOB in os.environ else "Try fewer cells at once (CORES=1)"
-            told = f"killed by {name}" + (f"; was it out of memory? {mended}" if status == -signal.SIGKILL else "")
+            told = f"killed by {name}" + ("; was it out of memory? Try fewer cells at once (CORES=1)" if status == -signal.SIGKILL else "")
             cell.leave(plan.planned(*asked)[0].folder, told)
     with contextlib.suppress(OSError), connection:
         connection.sendall(bytes([status if status >= 0 else 1]))
@@ -141,8 +133,7 @@ def run(profile: str, name: str) -> int:
             if profile.endswith(".ipynb"):
                 kernels.execute(Path(profile), {}, Path(name))
             else:
-                asked, fingerprint, memory = plan.planned(profile, name)
-                cell.execute(asked, fingerprint, memory, needs_gpu=os.environ.get(JOB) == "gpu")
+                cell.execute(*plan.planned(profile, name))
     except Problem as error:
         print(error, file=sys.stderr, flush=True)
         return 2
@@ -156,13 +147,9 @@ def run(profile: str, name: str) -> int:
 def own_gpu():
     """Give this process, and the kernels it forks, one GPU that no other cell on this machine has; nothing where there is none.
 
-    A GPU is taken by locking a file, which the system unlocks when the process ends, however it ends. In a job its scheduler gives it.
+    A GPU is taken by locking a file, which the system unlocks when the process ends, however it ends.
     """
     import torch
-
-    if JOB in os.environ:
-        yield
-        return
 
     count = torch.cuda.device_count()
     visible = [gpu for gpu in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu] or [str(i) for i in range(count)]
@@ -177,13 +164,12 @@ def own_gpu():
     yield
 
 
-PATIENCE = 1  # seconds between looks whether a job's Snakemake still lives
 LOST = 75  # exit status of a cell whose server was lost (EX_TEMPFAIL of sysexits.h): it may be asked for again
 
 
 def ask(address: str, profile: str, name: str, meanwhile: Callable[[], None] = lambda: None) -> int:
     """Ask the server to run a cell, waiting for the server to come up; the cell's exit status, or LOST. `meanwhile` is called as it waits."""
-    for _ in range(6000 if JOB in os.environ else 600):  # the first import from a cluster's disk may take minutes
+    for _ in range(600):
         meanwhile()
         with socket.socket(socket.AF_UNIX) as client:
             try:
@@ -252,38 +238,7 @@ class Server:
         end_group(self.process, signal.SIGKILL, 5)
 
 
-def in_job(profile: str, name: str) -> int:
-    """Run a cell of a scheduler's job: the first that comes starts a server for all of them, which ends with the Snakemake that runs the job.
-    As `ask`."""
-    runner = next((process.pid for process in psutil.Process().parents() if "snakemake" in process.cmdline()), None)
-    folder = Path(tempfile.gettempdir(), f"xtools-{runner}-job")
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if runner is None or folder.stat().st_uid != os.getuid():
-        return run(profile, name)
-    os.environ["JUPYTER_RUNTIME_DIR"] = str(folder)
-    with open(folder / "lives", "w") as file, contextlib.suppress(BlockingIOError):
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the server inherits it, and has it until it ends
-        start_for(runner, str(folder / "server"))
-    return ask(str(folder / "server"), profile, name)
-
-
-def start_for(runner: int, address: str) -> None:
-    """Start a server that outlives this process; what it has to say goes where this one's does, into the job's log."""
-    Path(address).unlink(missing_ok=True)
-    if os.fork() == 0:
-        os.setsid()
-        try:
-            serve(address, runner)
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            shutil.rmtree(Path(address).parent, ignore_errors=True)
-            os._exit(0)
-
-
 if __name__ == "__main__":
-    profile, name = sys.argv[1:]
-    if JOB in os.environ:
-        sys.exit(in_job(profile, name))
     die_with_parent()
+    profile, name = sys.argv[1:]
     sys.exit(ask(os.environ[ADDRESS], profile, name) if os.environ.get(ADDRESS) else run(profile, name))
