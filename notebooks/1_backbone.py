@@ -70,6 +70,7 @@ plots.scores_by_language(pictures, title, run.study.source_language, chance, "Th
 # ## What was found
 
 # %%
-result = results.Backbone(card=card, parameters=backbones.parameters(encoder))
+kind = encoder.config.model_type
+result = results.Backbone(card=card, architecture=kind, parameters=backbones.parameters(encoder))
 run.save(result)
 plots.lead(findings.of_backbone(backbone, result))

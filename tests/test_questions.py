@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from xtools import study
+from xtools import records, study
 from xtools.report import costs, languages, questions, tables
 
 POCKET = study.load("pocket").model_copy(update={"name": "planted"})  # of which this checkout holds no records
@@ -229,6 +229,12 @@ def test_an_answer_tells_the_planted_effect(sizes):
     assert "Kendall" in questions.benchmarks(three, table).effect
 
 
-def test_pictures_are_spoken_of_where_an_encoder_learnt_from_them():
-    assert questions.pictures_differ(study.load("amounts")) and questions.pictures_differ(study.load("multimodal"))
-    assert not questions.pictures_differ(POCKET)
+def test_pictures_are_spoken_of_where_an_encoder_learnt_from_them(monkeypatch):
+    assert questions.pictures_differ(study.load("amounts")) and not questions.pictures_differ(POCKET)
+    towers, kinds = study.load("towers"), {"xlmr-base": "xlm-roberta", "siglip2": "siglip2_text_model"}
+    cells = [cell for cell in towers.cells() if cell.phase == "backbone" and cell.backbone in kinds]
+    record = lambda cell: SimpleNamespace(result=SimpleNamespace(architecture=kinds[cell.backbone]))  # noqa: E731
+    monkeypatch.setattr(records, "of_phase", lambda *_: [(cell, record(cell)) for cell in cells])
+    assert questions.pictures_differ(towers), "an encoder's own kind tells, where its record has it"
+    kinds["siglip2"] = "bert"
+    assert not questions.pictures_differ(towers)

@@ -185,7 +185,7 @@ def test_every_encoder_is_timed_in_fp32_and_padded(tiny):
 def test_the_notebook_times_padded_batches_also_where_scoring_packs(monkeypatch, tmp_path):
     pocket = study.load("pocket")
     few = pocket.timing.model_copy(update={"examples": 2, "lengths": [], "variants": ["fp32/packed"]})
-    monkeypatch.setattr(study, "load", lambda _: pocket.model_copy(update={"batches": "packed", "timing": few}))
+    monkeypatch.setattr(study, "load", lambda *_, **__: pocket.model_copy(update={"batches": "packed", "timing": few}))
     notebook = (encoders.ROOT / "notebooks" / "4_timing.py").read_text().replace('folder: str = ""', f"folder: str = {str(tmp_path)!r}")
     exec(compile(notebook, "4_timing.py", "exec"), {})
     result = (tmp_path / "result.json").read_text()

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from xtools import ROOT, processes
 from xtools.disk import is_whole, whole
+from xtools.parameters import shown
 from xtools.problems import Problem
 from xtools.results import Backbone, Intermediate, Report, Stored, Target, Timing
 from xtools.study import Cell, Study
@@ -160,11 +161,6 @@ def _parsed(text: str, where) -> Record:
         raise Problem(f"{where}: {'.'.join(map(str, first['loc']))}: {first['msg']}; remove it and run again") from error
 
 
-def shown(path: Path) -> Path:
-    """A path from the project's folder, where it lies there."""
-    return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
-
-
 def of_phase(study: Study, *phases: str) -> list[tuple[Cell, Record]]:
     """The cells of some phases that have a record, with their records, in the grid's order."""
     pairs = ((cell, read(cell)) for cell in study.cells() if cell.phase in phases)
@@ -240,14 +236,15 @@ def table(study: Study, every: bool = False) -> pd.DataFrame:
     `score` is the task's main metric in percent; with `every`, each metric that the record holds has a row of its own. Rows of split `dev`
     hold the source language's development score.
     """
-    rows = [row for cell, record in of_phase(study, "target") for row in rows_of(record, study.source_language, cell.backbone, every)]
+    rows = [row for cell, record in of_phase(study, "target") for row in rows_of(record, study.source_language, cell, every)]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def rows_of(record: Record, source: str, backbone: str, every: bool = False) -> list[dict]:
-    """A target's record as rows of `table`; `source` is the language of its development score."""
+def rows_of(record: Record, source: str, cell: Cell, every: bool = False) -> list[dict]:
+    """A target's record as rows of `table`, of the cell that has it: cells that compute the same share one, which bears the name of the
+    first. `source` is the language of its development score."""
     result = record.result
-    common = {"backbone": backbone, "recipe": record.recipe, "target": record.target, "seed": record.seed}
+    common = {key: getattr(cell, key) for key in ("backbone", "recipe", "target", "seed")}
     scores = [("test", language, score) for language, score in result.scores.items()]
     scores += [("dev", source, result.dev)] if result.dev else []
     rows = []

@@ -90,9 +90,10 @@ class Size(Stored):
 
 
 class Backbone(Stored):
-    """Phase 1: the encoder's card (empty for one that comes without) and size."""
+    """Phase 1: the encoder's card (empty for one that comes without), size, and what its config calls its kind."""
 
     card: dict
+    architecture: str = ""
     parameters: Size
 
 

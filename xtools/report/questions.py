@@ -349,10 +349,8 @@ def pictures_differ(study: Study) -> bool:
 
 
 def _has_pictures(study: Study, backbone: str) -> bool:
-    entry = study.backbones[backbone]
-    if entry.pictures or not entry.load or "{seed}" in entry.load:
-        return entry.pictures
-    return encoder.config_of(study.place(backbone, study.seeds[0]), entry.revision).model_type in encoder.TOWERS
+    kinds = {record.result.architecture for cell, record in records.of_phase(study, "backbone") if cell.backbone == backbone}
+    return study.backbones[backbone].pictures or bool(kinds & encoder.TOWERS.keys())
 
 
 def amounts(study: Study, table: pd.DataFrame) -> Answer:

@@ -13,7 +13,7 @@ from pathlib import Path
 from xtools import ROOT, records
 from xtools.disk import size, whole
 from xtools.problems import Problem
-from xtools.report import plots
+from xtools.report import items, plots
 from xtools.run.plan import read
 from xtools.study import Cell, Study
 
@@ -41,14 +41,12 @@ def keep(study: Study) -> str:
         raise Problem(f"{study.name}: {len(missing)} cells or its report are missing; run make study PROFILE={study.name} first")
     cells, folder = study.cells(), place(study.name)
     folder.mkdir(parents=True, exist_ok=True)
-    lines = [json.dumps(json.loads(cell.record.read_text()), sort_keys=True) for cell in cells]
+    lines = [json.dumps(json.loads(cell.record.read_text()) | named(cell), sort_keys=True) for cell in cells]
     with whole(folder / RECORDS) as partial:
         partial.write_bytes(gzip.compress("".join(f"{line}\n" for line in lines).encode(), mtime=0))
     with whole(folder / SCORES) as partial:
         records.table(study, every=True).round(4).to_csv(partial, index=False)
-    known = json.loads((study.folder / ITEMS).read_text())
-    names = {fingerprint_of(cell): cell.name for cell in cells if cell.phase == "target"}
-    records.write_json(folder / ITEMS, {names[key]: rounded(blocks) for key, blocks in known.items() if key in names})
+    records.write_json(folder / ITEMS, {name: rounded(blocks) for name, blocks in items.load(study).scores.items()})
     with whole(folder / REPORT) as partial:
         partial.write_text(alone(page.read_text()))
     table = records.table(study)
@@ -60,9 +58,9 @@ def keep(study: Study) -> str:
     return f"{len(cells)} records kept in results/{study.name}: {held}"
 
 
-def fingerprint_of(cell: Cell) -> str:
-    """The fingerprint that a cell was run with, which its folder is called by."""
-    return cell.folder.resolve().name
+def named(cell: Cell) -> dict:
+    """A cell's own name within its study: cells that compute the same share one record, which bears the name of the first."""
+    return {key: getattr(cell, key) for key in ("phase", "backbone", "recipe", "target", "seed")}
 
 
 def rounded(blocks: dict[str, list[float]]) -> dict[str, list[float]]:
@@ -84,18 +82,15 @@ def restore(study: Study) -> int:
     cells = {cell.name: cell for cell in study.cells()}
     if any(cell.record.exists() for cell in cells.values()):
         return 0
-    lines = gzip.decompress((place(study.name) / RECORDS).read_bytes()).decode().splitlines()
-    stored = [json.loads(line) for line in lines]
-    found = {
-        Cell(study.name, *(record[key] for key in ("phase", "backbone", "recipe", "target", "seed"))).name: record for record in stored
-    }
+    kept = records.read_all(place(study.name))
+    found = {Cell(study.name, r.phase, r.backbone, r.recipe, r.target, r.seed).name: r for r in kept}
     for name in found.keys() & cells.keys():
-        cell, folder = cells[name], ROOT / "runs" / "kept" / study.name / found[name]["fingerprint"]
+        cell, folder = cells[name], ROOT / "runs" / "kept" / study.name / found[name].fingerprint
         folder.mkdir(parents=True, exist_ok=True)
-        records.write_json(folder / "record.json", found[name])
+        records.write_json(folder / "record.json", found[name].model_dump(mode="json"))
         cell.folder.parent.mkdir(parents=True, exist_ok=True)
         with whole(cell.folder) as partial:
             partial.symlink_to(os.path.relpath(folder, cell.folder.parent))
-    items = json.loads((place(study.name) / ITEMS).read_text())
-    records.write_json(study.folder / ITEMS, {found[name]["fingerprint"]: blocks for name, blocks in items.items() if name in found})
+    scores = json.loads((place(study.name) / ITEMS).read_text())
+    records.write_json(study.folder / ITEMS, {found[name].fingerprint: blocks for name, blocks in scores.items() if name in found})
     return len(found.keys() & cells.keys())
