@@ -1,6 +1,6 @@
 """What training takes of a device's memory, and so into parts of how many tokens a batch is cut to fit (`training.Stream.parts`)."""
 
-import ctypes
+import os
 
 import torch
 
@@ -11,12 +11,13 @@ from xtools.tasks.classification import dropout
 
 PART = 1536  # tokens of a training batch's part on a CPU: what a core's cache holds
 ROOM = 600e6  # bytes that such a part may keep for its backward pass: long sequences come few at a time (at 250e6 training took 1.4 times as long)
-# Bytes that the allocator may keep unused: parts of many shapes leave holes. It is more than a part frees, or memory would be asked for again
-# each step.
-LOOSE = 700e6
 USABLE = 0.9  # of a card's memory: the driver's own, the matrix library's workspaces and what lies scattered between blocks take the rest
 SHORT = 32  # tokens: the sequences of a part are of like lengths, and some parts are of short ones
 FUSED = ("sdpa", packing.NAME)  # attention that keeps no scores
+for _cache in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+    # For the matrix products of the last 1,024 shapes oneDNN, and what lies between it and torch, keep what they made. Parts have new shapes
+    # each, which came to a gigabyte in a cell. Sixty-four are as fast, sixteen are not. Both read this when they make the first.
+    os.environ.setdefault(_cache, "64")
 
 
 def budget(encoder: Encoder, width: int, example: int) -> int:
@@ -29,26 +30,6 @@ def budget(encoder: Encoder, width: int, example: int) -> int:
         return max(example, min(PART, int(ROOM / per_token(encoder, width))))
     card = torch.cuda.get_device_properties(encoder.device)
     return fitting(encoder, width, example, card.total_memory, card.name)
-
-
-class _Heap(ctypes.Structure):
-    """glibc's mallinfo2(3)."""
-
-    _fields_ = [
-        (name, ctypes.c_size_t)
-        for name in ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost")
-    ]
-
-
-_LIBRARY = ctypes.CDLL(None)
-if _told := getattr(_LIBRARY, "mallinfo2", None):
-    _told.restype = _Heap
-
-
-def tidy() -> None:
-    """Give memory that the allocator holds and nobody uses back to the system, where it is much (glibc's; others are left alone)."""
-    if _told is not None and _told().fordblks > LOOSE:
-        _LIBRARY.malloc_trim(0)
 
 
 def fitting(encoder: Encoder, width: int, example: int, capacity: int, card: str) -> int:

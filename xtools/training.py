@@ -11,7 +11,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from xtools import dropout, memory
+from xtools import dropout
 from xtools.batching import scoring_order, training_order
 from xtools.disk import whole
 from xtools.selection import Selection
@@ -163,7 +163,6 @@ def train_step(modules, streams: list[Stream], step: tuple[int, list[int]], opti
         group["lr"] = rate
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    memory.tidy()
     return total
 
 
