@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from xtools import processes
 from xtools.run import bench, contest
 
 
@@ -36,12 +37,20 @@ def test_factors_are_medians_of_the_rounds_ratios():
 def test_both_sides_train_and_score_the_same_examples(monkeypatch):
     pytest.importorskip("accelerate")
     monkeypatch.setitem(contest.SHAPES, "toy", (1, 32, 2, 500))
+    monkeypatch.setattr(contest, "peak", lambda *_: 10**9)
     found = contest.speed("toy", contest.MEAN, 16, 8, 1, torch.device("cpu"), lambda line: None)
     for phase in ("training", "inference"):
         assert {name.split(",")[0] for name in found[phase]} == {"ours", "Trainer"}
         assert len([name for name in found[phase] if name.startswith("Trainer")]) == 3
     assert all(r["seconds"] > 0 for phase in ("training", "inference") for r in found[phase].values())
     assert 0 < found["data_share"] < 1
+
+
+def test_memory_is_that_of_a_process_which_trains_one_contestant():
+    if processes.own_peak() is None:
+        pytest.skip("the system does not tell")
+    toy, real = (contest.peak("ours, fp32", shape, contest.MEAN, 4, 4) for shape in ("toy", "minilm"))
+    assert toy > 1e8 and real - toy > 4 * 250_037 * 384, "that of word embeddings alone"
 
 
 def test_search_is_measured_against_the_product():

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from xtools import ROOT, encoder, timing
+from xtools.disk import size
 from xtools.run.contest import MEAN, SHAPES, speed
 from xtools.tasks import mining, retrieval, search
 
@@ -104,14 +105,15 @@ def cell_overhead(rounds: int) -> dict | None:
 
 def table(result: dict) -> Table:
     """The result for people."""
-    shown = Table("", "", "examples/s", "tokens/s", "utilisation", "ours is faster by", title=result["machine"])
+    shown = Table("", "", "examples/s", "tokens/s", "utilisation", "memory", "ours is faster by", title=result["machine"])
     for run in result["runs"]:
         for phase in ("training", "inference"):
             for name, r in run[phase].items():
                 factors = [f"{v['median']:.2f} ({k.removeprefix('ours, ')})" for k, v in r["slower_than"].items()]
                 shown.add_row(
                     f"{run['shape']}, {run['mean_length']:.0f} tokens, {phase}", name, f"{r['examples_per_s']:.1f}",
-                    f"{r['tokens_per_s']:,.0f}", f"{r['utilisation']:.0%}", ", ".join(factors) if not name.startswith("ours") else "",
+                    f"{r['tokens_per_s']:,.0f}", f"{r['utilisation']:.0%}", size(r["memory"]) if r.get("memory") else "",
+                    ", ".join(factors) if not name.startswith("ours") else "",
                 )  # fmt: skip
     return shown
 

@@ -6,16 +6,18 @@ counts is the median of the rounds' ratios: the machine's noise hits all alike.
 
 import contextlib
 import importlib.util
+import multiprocessing
 import random
 import statistics
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from types import SimpleNamespace
 
 import torch
 
-from xtools import batching, encoder, learning, scoring, timing, vocabulary
+from xtools import batching, disk, encoder, learning, processes, scoring, timing, vocabulary
 from xtools.encoder import Encoder
 from xtools.tasks import classification
 from xtools.training import Stream, plan_steps, train
@@ -159,6 +161,23 @@ def trainer(config, features: list[dict], batch_size: int, how: str, precision: 
     return training, inference
 
 
+def peak(name: str, shape: str, mean: int, n: int, batch_size: int) -> int | None:
+    """Bytes that a process of its own holds at most which does nothing but train one contestant for an epoch on the CPU, model, data and
+    libraries included; None where the system does not tell."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as alone:
+        return alone.submit(_trained, name, shape, mean, n, batch_size).result()
+
+
+def _trained(name: str, shape: str, mean: int, n: int, batch_size: int) -> int | None:
+    config, (who, *how, precision) = config_for(shape, mean), name.split(", ")
+    features = examples(n, config.vocab_size, mean, 0)
+    if who == "ours":
+        our_training(ours(config, torch.device("cpu"), precision), features, batch_size)
+    else:
+        trainer(config, features, batch_size, how[0], precision)[0]()
+    return processes.own_peak()
+
+
 def lacks_trainer() -> str:
     """Why there is no Trainer to compare with; empty where there is."""
     return "" if importlib.util.find_spec("accelerate") else "not compared with the Trainer, which needs accelerate: pip install accelerate"
@@ -209,6 +228,10 @@ def speed(shape: str, mean: int, n: int, batch_size: int, rounds: int, device: t
     for phase, contestants, flops in (("training", training, 3 * forward), ("inference", inference, forward)):
         seconds = interleaved(contestants, rounds, lambda line, phase=phase: say(f"{shape} {phase}, {line}"))
         result[phase] = {name: summary(name, seconds, flops, tokens, n, device) for name in seconds}
+    if device.type == "cpu":
+        for name in training:
+            result["training"][name]["memory"] = peak(name, shape, mean, n, batch_size)
+            say(f"{shape} training, alone in a process: {name} holds {disk.size(result['training'][name]['memory'] or 0)}")
     if lacks_trainer():
         result["trainer"] = lacks_trainer()
     fastest = f"ours, {precisions[-1]}"
