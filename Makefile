@@ -11,7 +11,7 @@ export TOKENIZERS_PARALLELISM := false
 # pip is told not to compile, since what is imported is compiled on the way; where that may not be kept, every start takes seconds longer.
 unexport PYTHONDONTWRITEBYTECODE
 RUN = .venv/bin/python -m xtools
-OPTIONS = $(PROFILE) $(if $(CORES),--cores $(CORES)) $(if $(ENGINE),--engine "$(ENGINE)")
+OPTIONS = $(PROFILE) $(if $(CORES),--cores $(CORES)) $(if $(ENGINE),--engine="$(ENGINE)")
 
 .DEFAULT_GOAL := help
 .PHONY: help study timing reference keep report plan fetch site submission score verify compare bench gpu backbones calibrate torture statistics lab prune test lint lock clean
@@ -52,7 +52,7 @@ fetch: .venv/lock ## download everything a study needs, to run it offline afterw
 site: .venv/lock ## an index page of a study's report and every executed notebook, to read offline
 	@$(RUN) site $(OPTIONS)
 
-submission: .venv/lock ## write a study's predictions in XTREME's layout
+submission: .venv/lock ## write a study's predictions in XTREME's layout, and Tatoeba and BUCC as MTEB's results
 	@$(RUN) submission $(OPTIONS)
 
 score: .venv/lock ## score PREDICTIONS=<folder> against LABELS=<folder>, both in XTREME's layout (BENCHMARK=xtreme or xtreme_r)
@@ -92,7 +92,7 @@ test: .venv/lock ## run the tests
 
 lint: .venv/lock ## check style, types and that the notebooks' text is as jupytext writes it
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy xtools
-	@.venv/bin/jupytext --test --to ipynb -q notebooks/*.py
+	@.venv/bin/jupytext --test --to ipynb -q notebooks/*.py notebooks/howto/*.py
 
 lock: ## write requirements.lock anew from pyproject.toml
 	@rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock

@@ -15,6 +15,7 @@ from filelock import FileLock
 
 from xtools import ROOT, features
 from xtools import encoder as encoders
+from xtools.run import trial
 from xtools.settings import Finetuning
 from xtools.sources import world
 from xtools.words import train_tokenizer
@@ -79,12 +80,10 @@ class Project:
     def __init__(self, folder: Path, like: Path = ROOT, fresh: bool = True):
         """A copy of the project, or of another copy with its studies and records; not `fresh`: the one that is there."""
         self.folder = folder
-        for name in ("xtools", "notebooks", "params", "Snakefile", "pyproject.toml", "requirements.lock", "runs") if fresh else ():
-            if name == "runs" and like == ROOT:
-                continue
-            copy = (lambda a, b: shutil.copytree(a, b, symlinks=True)) if (like / name).is_dir() else shutil.copy2
-            folder.mkdir(parents=True, exist_ok=True)
-            copy(like / name, folder / name)  # with what is compiled already, which is found by its time stamp
+        if fresh:
+            trial.copy(folder, like)
+        if fresh and like != ROOT:
+            shutil.copytree(like / "runs", folder / "runs", symlinks=True)
 
     def run(self, *words: str, **environment: str) -> subprocess.CompletedProcess:
         """`python -m xtools WORDS` in the copy."""

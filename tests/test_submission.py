@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import test_mteb
 
 from xtools import benchmark, records, study, tasks
 from xtools.problems import Problem
@@ -160,10 +161,13 @@ def test_each_benchmarks_submission_has_its_own_tatoeba(tmp_path, monkeypatch):
     monkeypatch.setattr(study, "ROOT", tmp_path)
     nearest = {"tatoeba": "1", "tatoeba_squad": "2"}
     monkeypatch.setattr(records, "read_predictions", lambda cell: {"qab": [["0", [nearest[cell.target]]]]})
+    monkeypatch.setattr(records, "read", lambda cell: test_mteb.record(cell.target, {"de": test_mteb.MEASURED}))
     for cell in loaded.cells():
         cell.folder.mkdir(parents=True)
         cell.record.write_text("{}")
     written = {path.relative_to(tmp_path / "runs/smoke/submission").as_posix(): path.read_text() for path in submission.write(loaded)}
+    own = written.pop("mteb/xtools__tiny-none-s0/no_revision_available/Tatoeba.json")
+    assert json.loads(own)["scores"]["test"][0]["hf_subset"] == "deu-eng", "MTEB's is the plain encoder's, not that tuned on SQuAD"
     assert written == {f"{name}/tiny-none-s0/tatoeba/test-qab.tsv": f"{found}\n" for name, found in (("xtreme", 1), ("xtreme_r", 2))}
 
 

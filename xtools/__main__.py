@@ -1,4 +1,4 @@
-"""The command line: `python -m xtools COMMAND [STUDY]`, which the Makefile's targets call."""
+"""English intermediate-task training for zero-shot cross-lingual transfer: the commands behind make's targets."""
 
 import argparse
 import contextlib
@@ -9,20 +9,21 @@ from pathlib import Path
 
 from xtools import ROOT
 from xtools.problems import Problem
-from xtools.processes import stop_on_signals
+from xtools.processes import SAME, stop_on_signals
 
+APART = "make has the environment besides, where all of these run in .venv: make lab, test, lint, lock, clean; make alone lists them."
 # What is heavy to import is imported by the command that needs it, so that a finished study answers at once.
 
 
 def study(asked: argparse.Namespace) -> int:
-    """run what is missing of a study, then report"""
+    """run what is missing of a study, then its report"""
     from xtools.run import engine
 
     return engine.run(asked.profile, asked.cores, asked.engine)
 
 
 def timing(asked: argparse.Namespace) -> int:
-    """run what is missing of a study's timing alone, then report"""
+    """run a study's timing alone: latency, throughput, FLOPs, memory, energy"""
     from xtools.run import engine
 
     return engine.run(asked.profile, asked.cores, asked.engine, phase="timing")
@@ -36,7 +37,7 @@ def report(asked: argparse.Namespace) -> int:
 
 
 def plan(asked: argparse.Namespace) -> int:
-    """show the cells, downloads, disk and compute of a study, running nothing"""
+    """show a study's cells, downloads, disk, FLOPs and hours, for this machine or --gpu <name>; --resolved: its parameters"""
     from xtools.study import load, resolved
 
     loaded = load(asked.profile)  # a mistake is told before what is heavy is imported
@@ -53,7 +54,7 @@ def plan(asked: argparse.Namespace) -> int:
 
 
 def fetch(asked: argparse.Namespace) -> int:
-    """download everything a study needs"""
+    """download everything a study needs, to run it offline afterwards"""
     from xtools.run import fetch
     from xtools.study import load
 
@@ -61,7 +62,7 @@ def fetch(asked: argparse.Namespace) -> int:
 
 
 def site(asked: argparse.Namespace) -> int:
-    """write an index page of the report and every executed notebook"""
+    """an index page of a study's report and every executed notebook, to read offline"""
     from xtools.report import pages
     from xtools.study import load
 
@@ -70,7 +71,7 @@ def site(asked: argparse.Namespace) -> int:
 
 
 def reference(asked: argparse.Namespace) -> int:
-    """keep a study's timing with the project, for reports made on other machines"""
+    """keep a study's timing in results/, for reports made on other machines to show beside their own"""
     from xtools.report import costs
     from xtools.study import load
 
@@ -79,7 +80,7 @@ def reference(asked: argparse.Namespace) -> int:
 
 
 def keep(asked: argparse.Namespace) -> int:
-    """keep a finished study's records, scores and report with the project"""
+    """keep a finished study's records, scores and report in results/, from which make report makes it again anywhere"""
     from xtools.run import keep
     from xtools.study import load
 
@@ -88,7 +89,7 @@ def keep(asked: argparse.Namespace) -> int:
 
 
 def submission(asked: argparse.Namespace) -> int:
-    """write the predictions of a study in XTREME's layout"""
+    """write a study's predictions in XTREME's layout, and Tatoeba and BUCC as MTEB's results"""
     from xtools.report import submission
     from xtools.study import load
 
@@ -98,7 +99,7 @@ def submission(asked: argparse.Namespace) -> int:
 
 
 def backbones(asked: argparse.Namespace) -> int:
-    """make the published backbones of a study that are missing or outdated"""
+    """make the published backbones again where they are missing or outdated"""
     from xtools.backbones import publish_all
     from xtools.study import load
 
@@ -107,7 +108,7 @@ def backbones(asked: argparse.Namespace) -> int:
 
 
 def calibrate(asked: argparse.Namespace) -> int:
-    """sweep task sizes on the published backbones and print the table"""
+    """sweep the microworld's task sizes and print the table"""
     from xtools.run import calibration
     from xtools.study import load
 
@@ -116,7 +117,7 @@ def calibrate(asked: argparse.Namespace) -> int:
 
 
 def statistics(asked: argparse.Namespace) -> int:
-    """hold the report's tests against simulated studies with known effects"""
+    """hold the report's tests against simulated studies with known effects: results/statistics.csv"""
     from xtools.run import planting
 
     planting.run()
@@ -124,7 +125,7 @@ def statistics(asked: argparse.Namespace) -> int:
 
 
 def prune(asked: argparse.Namespace) -> int:
-    """remove the cells that no study's plan has any more"""
+    """remove the cells in runs/ that no study has any more, such as those of parameters of before"""
     from xtools.run.plan import prune
 
     cells, size = prune()
@@ -133,14 +134,14 @@ def prune(asked: argparse.Namespace) -> int:
 
 
 def verify(asked: argparse.Namespace) -> int:
-    """run some cells of a finished study again and tell what differs from their records"""
+    """run --cells 3 of a finished study's cells again (--seed 0 draws them) and tell what differs from their records"""
     from xtools.run import verify
 
     return verify.run(asked.profile, asked.cells, asked.seed)
 
 
 def compare(asked: argparse.Namespace) -> int:
-    """tell by how much the scores of two studies, or folders of records, differ"""
+    """by how much the scores of two studies, or folders of records, differ: <study or folder> <study or folder>"""
     from xtools.report import compare
 
     table, page = compare.page(asked.a, asked.b)
@@ -149,7 +150,7 @@ def compare(asked: argparse.Namespace) -> int:
 
 
 def score(asked: argparse.Namespace) -> int:
-    """score a folder of predictions in XTREME's layout against gold labels"""
+    """score <folder> against <folder>, both in XTREME's layout (--benchmark xtreme or xtreme_r)"""
     from xtools.report import submission
 
     found = submission.score(asked.predictions, asked.labels, asked.benchmark)
@@ -157,35 +158,60 @@ def score(asked: argparse.Namespace) -> int:
     return 0
 
 
+def bench(asked: argparse.Namespace) -> int:
+    """measure training, inference, cells and search against the Hugging Face Trainer, papermill and the product"""
+    from xtools.run import bench
+
+    return bench.main(asked.words)
+
+
+def gpu(asked: argparse.Namespace) -> int:
+    """measure this machine's GPU in eight minutes: agreement, speed, memory, latency; with torch, transformers and safetensors alone"""
+    from xtools.run import gpu
+
+    return gpu.main(asked.words)
+
+
+def torture(asked: argparse.Namespace) -> int:
+    """kill processes of a small study at random, --rounds 50 times, and see that nothing is lost (--seed 0)"""
+    from xtools.run import torture
+
+    return torture.main(asked.words)
+
+
 OF_A_STUDY = (study, timing, report, plan, fetch, site, reference, keep, submission, verify, backbones, calibrate)
+OF_THEIR_OWN = (bench, gpu, torture)  # which read their own options
 
 
 def parser() -> argparse.ArgumentParser:
-    """The commands with their options; a command's help is its function's docstring."""
-    words = argparse.ArgumentParser(prog="xtools", description=__doc__)
+    """The commands with their options; a command's help is its function's docstring, which says what the Makefile says of its target."""
+    words = argparse.ArgumentParser(prog="python -m xtools", description=__doc__, epilog=APART)
     commands = words.add_subparsers(dest="command", required=True)
-    for run in (*OF_A_STUDY, statistics, prune, compare, score):
-        command = commands.add_parser(run.__name__, help=run.__doc__)
+    for run in (*OF_A_STUDY, statistics, prune, compare, score, *OF_THEIR_OWN):
+        own = run in OF_THEIR_OWN
+        command = commands.add_parser(run.__name__, help=run.__doc__, description=run.__doc__, add_help=not own)
         command.set_defaults(run=run)
         if run in OF_A_STUDY:
-            command.add_argument("profile", nargs="?", default="pocket")
-            command.add_argument("--cores", type=positive, default=None, help="cells at a time (default: all cores, or one per GPU)")
-            command.add_argument("--engine", default="", help="further words for Snakemake, such as '--executor slurm --jobs 64'")
+            command.add_argument("profile", nargs="?", default="pocket", metavar="STUDY", help="a file in params/ (default: pocket)")
+            command.add_argument("--cores", type=positive, metavar="N", help="cells at a time (default: all cores, or one per GPU)")
+            command.add_argument(
+                "--engine", default="", metavar="WORDS", help="further words for Snakemake, such as '--executor slurm --jobs 64'"
+            )
         if run is plan:
-            command.add_argument("--gpu", help="estimate hours for this GPU instead of this machine")
+            command.add_argument("--gpu", metavar="NAME", help="estimate hours for this GPU instead of this machine")
             command.add_argument("--resolved", action="store_true", help="print all parameters instead, defaults filled in")
         if run is verify:
-            command.add_argument("--cells", type=positive, default=3, help="how many cells")
-            command.add_argument("--seed", type=int, default=0, help="draws them")
+            command.add_argument("--cells", type=positive, default=3, metavar="N", help="how many cells (default: 3)")
+            command.add_argument("--seed", type=int, default=0, metavar="N", help="draws them (default: 0)")
         if run is compare:
             command.add_argument(
                 "a", help="a study that was run, or a folder of records: runs/<study> of another checkout, results/<study>"
             )
-            command.add_argument("b")
+            command.add_argument("b", help="another")
         if run is score:
-            command.add_argument("predictions", type=Path)
-            command.add_argument("labels", type=Path)
-            command.add_argument("--benchmark", choices=("xtreme", "xtreme_r"), default="xtreme")
+            command.add_argument("predictions", type=Path, help="a folder with <task>/test-<language>.<tsv|json|jsonl>")
+            command.add_argument("labels", type=Path, help="one with the right answers, laid out alike")
+            command.add_argument("--benchmark", choices=("xtreme", "xtreme_r"), default="xtreme", help="(default: xtreme)")
             command.add_argument("--json", action="store_true", help="all scores in full precision")
     return words
 
@@ -200,7 +226,11 @@ def positive(word: str) -> int:
 def main(words: list[str] | None = None) -> int:
     """Run one command; the exit status: 0, 1 when cells failed, 2 for a mistake of the user's, told in one line."""
     stop_on_signals()
-    asked = parser().parse_args(words)
+    reader = parser()
+    asked, others = reader.parse_known_args(words)
+    if others and asked.run not in OF_THEIR_OWN:
+        reader.error(f"unrecognized arguments: {' '.join(others)}")
+    asked.words = others
     try:
         return asked.run(asked)
     except Problem as error:
@@ -216,4 +246,6 @@ def main(words: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    if lacking := {name: value for name, value in SAME.items() if name not in os.environ}:  # Python reads its seed of hashes as it starts
+        os.execve(sys.executable, sys.orig_argv, os.environ | lacking)
     sys.exit(main())

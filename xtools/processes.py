@@ -8,6 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
+SAME = {"PYTHONHASHSEED": "0", "TOKENIZERS_PARALLELISM": "false"}  # the environment that make sets
 PR_SET_PDEATHSIG = 1  # of prctl(2)
 
 

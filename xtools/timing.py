@@ -139,6 +139,13 @@ def synthetic(encoder: Encoder, tokens: int, n: int, seed: int = 0) -> list[dict
     return [{"ids": [row], "row": i, "cut": False} for i, row in enumerate(ids)]
 
 
+def features_of(encoder: Encoder, texts: list[str], max_length: int) -> list[dict]:
+    """Texts as features, one sequence each; what is longer than `max_length` tokens is cut and marked."""
+    whole = encoder.tokenizer(texts, return_attention_mask=False, verbose=False)["input_ids"]
+    return [{"ids": [ids if len(ids) <= max_length else [*ids[: max_length - 1], ids[-1]]], "row": i, "cut": len(ids) > max_length}
+            for i, ids in enumerate(whole)]  # fmt: skip
+
+
 def sweep(encoder: Encoder, lengths: list[int], batches: list[int], seconds: float, iterations: int) -> list[dict]:
     """Milliseconds and a GPU's peak (MiB) per batch for each length and batch size; a batch that does not fit is a hole with the memory
     that it asked for."""

@@ -122,7 +122,7 @@ def largest_gain(claim: Claim, seen: Evidence) -> Interval:
     if not inside or inside == set(gains):
         return blocks.NOTHING
     means = (pd.DataFrame({target: gains[target] for target in side}).mean(axis=1, skipna=False) for side in (inside, set(gains) - inside))
-    return _over_seeds((next(means) - next(means)).dropna())
+    return over_seeds((next(means) - next(means)).dropna())
 
 
 def no_gain(claim: Claim, seen: Evidence) -> Interval:
@@ -172,7 +172,7 @@ def best_per_target(claim: Claim, seen: Evidence) -> Interval:
         values += [np.mean(found)] if found and not np.isnan(found).any() else []
     without = choosing.unscored(seen.dev, [*seen.per_target])
     how = f"; for {', '.join(without)} the recipe that the other targets' development scores choose" if without else ""
-    return _over_seeds(values, how, level=0.97)
+    return over_seeds(values, how, level=0.97)
 
 
 def centred(claim: Claim, seen: Evidence) -> Interval:
@@ -182,7 +182,7 @@ def centred(claim: Claim, seen: Evidence) -> Interval:
     return found.interval(claim.recipe) if found else blocks.NOTHING
 
 
-def _over_seeds(values, how: str = "", level: float = stats.LEVEL) -> Interval:
+def over_seeds(values, how: str = "", level: float = stats.LEVEL) -> Interval:
     """The t-interval of one figure a seed."""
     return Interval(*stats.interval(values, level), len(values), f"{len(values)} seeds, t{how}")
 

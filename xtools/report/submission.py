@@ -9,6 +9,7 @@ from pathlib import Path
 from xtools import records, sources, tasks
 from xtools.benchmark import BENCHMARKS, averages, task_score
 from xtools.problems import Problem
+from xtools.report import mteb
 from xtools.study import Cell, Study
 from xtools.tasks import Task, format_of
 
@@ -27,7 +28,8 @@ def _folder(task: Task) -> str:
 
 def write(study: Study) -> list[Path]:
     """One submission folder per benchmark, backbone, recipe and seed, runs/<study>/submission/<benchmark>/<backbone>-<recipe>-s<seed>, with
-    the benchmark's tasks that the study has scored; returns the files. Each benchmark has its own Tatoeba in a folder of that name.
+    the benchmark's tasks that the study has scored; returns the files. Each benchmark has its own Tatoeba in a folder of that name. Beside
+    them, in submission/mteb, are the tasks that MTEB has too (xtools/report/mteb.py).
 
     Raises Problem when the study has no such target cell yet.
     """
@@ -38,6 +40,9 @@ def write(study: Study) -> list[Path]:
             for benchmark in (name for name, own in BENCHMARKS.items() if cell.target in own):
                 folder = study.folder / "submission" / benchmark / f"{cell.backbone}-{cell.recipe}-s{cell.seed}"
                 written += [_written(folder / name, text) for name, text in files.items()]
+            written += [
+                _written(study.folder / "submission" / "mteb" / name, text) for name, text in mteb.files(cell, records.read(cell)).items()
+            ]
     if not written:
         raise Problem(f"{study.name}: no target of a benchmark has been scored yet; run make study PROFILE={study.name} first")
     return written

@@ -20,8 +20,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from xtools import ROOT
 from xtools.disk import size
-from xtools.problems import Problem
-from xtools.processes import die_with_parent, end_group, stop_on_signals, undisturbed
+from xtools.problems import Problem, nearest
+from xtools.processes import SAME, die_with_parent, end_group, stop_on_signals, undisturbed
 from xtools.run.plan import Plan, finished, link, plan, planned
 from xtools.run.warm import ADDRESS, HELD, Server
 
@@ -71,6 +71,36 @@ def run(profile: str, cores: int | None = None, engine: str = "", phase: str = "
     if failed:
         print(f"{len(failed)} of {len(grid.cells)} cells failed; mend the cause and run again: only these are run")
     return 1 if failed else 0
+
+
+def run_one(cell):
+    """Run a cell, and before it those that it starts from, where they have no current record, each in a process of its own; its record.
+
+    Raises Problem for a cell that the study does not have, for what it reads and is not there, and for a cell that fails, with the reason.
+    """
+    from xtools import records, study
+
+    loaded = study.load(cell.study)
+    if cell.name not in (names := [known.name for known in loaded.cells()]):
+        raise Problem(f"cell {cell.name}: not in params/{cell.study}.yaml{nearest(cell.name, names)}")
+    with locked(loaded.folder):
+        grid = plan(loaded)
+        grid.write()
+        link(grid)
+        chain = [cell.name]
+        while above := grid.cells[chain[0]].upstream:
+            chain.insert(0, above)
+        todo = [name for name in chain if not grid.is_there(name)]
+        check(loaded, [planned(cell.study, name)[0] for name in todo])
+        for name in todo:
+            command, environment = (
+                [sys.executable, "-m", "xtools.run.warm", cell.study, name],
+                os.environ | {"PYTHONPATH": str(ROOT)} | SAME,
+            )
+            done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
+            if done.returncode:
+                raise Problem(done.stderr.strip().splitlines()[-1] if done.returncode == 2 else failure(grid, name))
+    return records.read(cell)
 
 
 @contextlib.contextmanager

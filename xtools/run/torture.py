@@ -23,8 +23,8 @@ from pathlib import Path
 import psutil
 import yaml
 
-from xtools import ROOT
 from xtools.processes import die_with_parent
+from xtools.run import trial
 
 STUDY = {
     "like": "smoke",
@@ -50,9 +50,7 @@ class Project:
 
     @classmethod
     def copied(cls, folder: Path) -> "Project":
-        for name in ("xtools", "notebooks", "params", "Snakefile"):
-            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
-            copy(ROOT / name, folder / name)
+        trial.copy(folder)
         (folder / "params" / f"{NAME}.yaml").write_text(yaml.safe_dump(STUDY))
         return cls(folder)
 

@@ -15,6 +15,26 @@ from xtools.sources.source import UNREADABLE, header
 from xtools.tasks import Hub
 
 README = "README.md"
+ENDINGS = (".jsonl", ".json", ".csv", ".parquet")  # of files that the datasets library reads without a loading script
+
+
+def describe(folder: Path) -> list[str]:
+    """Write the README.md that makes a data set of a folder whose files are <configuration>/<split>.<jsonl, json, csv or parquet>; returns its
+    configurations.
+
+    Raises Problem where there is no such file, and for files of different endings, all of which the library would read as one of them.
+    """
+    found: dict[str, list[dict[str, str]]] = {}
+    paths = sorted(path for path in folder.glob("*/*") if path.suffix in ENDINGS)
+    if len(endings := sorted({path.suffix for path in paths})) > 1:
+        raise Problem(f"{folder}: files of {' and '.join(endings)}; write all files of a data set in one of them")
+    for path in paths:
+        found.setdefault(path.parent.name, []).append({"split": path.stem, "path": f"{path.parent.name}/{path.name}"})
+    if not found:
+        raise Problem(f"{folder}: no data there; put files <configuration>/<split>.jsonl (or .json, .csv, .parquet) into it")
+    entries = [{"config_name": name, "data_files": files} for name, files in found.items()]
+    (folder / README).write_text(f"---\n{yaml.safe_dump({'configs': entries}, sort_keys=False)}---\n")
+    return [*found]
 
 
 def files(part: Hub, language: str) -> dict[str, list[str]] | None:

@@ -30,7 +30,8 @@ def retrieve(
     task: Task, queries: list[dict], candidates: list[dict], q: np.ndarray, c: np.ndarray, language: str, device: torch.device = search.CPU
 ) -> Searched:
     """Mine pairs over all sentences, by the vectors [rows, hidden] of queries and candidates; the queries that did not tune the threshold
-    are scored, each with one candidate or none. Large sets are searched on `device`."""
+    are scored, each with one candidate or none. Large sets are searched on `device`. Beside stands what MTEB has of the corpora: of sentences
+    with a counterpart the nearest one, whatever its margin."""
     unique_queries, unique_candidates = deduplicate(queries, candidates)
     x, y = _of(unique_queries, queries, q), _of(unique_candidates, candidates, c)
     pairs = mine_rows(unique_queries, unique_candidates, x, y, device)
@@ -39,7 +40,16 @@ def retrieve(
     threshold = tune(pairs, held_out)
     predictions = keep_above(pairs, threshold, scored)
     extra = {"n": len(scored), "threshold": threshold if math.isfinite(threshold) else None, "held_out": len(held_out)}
-    return Searched(score(predictions, scored, task, language) | extra, predictions, scored)
+    return Searched(score(predictions, scored, task, language) | nearest(queries, candidates, q, c, device) | extra, predictions, scored)
+
+
+def nearest(queries: list[dict], candidates: list[dict], q: np.ndarray, c: np.ndarray, device: torch.device) -> dict[str, float]:
+    """MTEB's BUCC (`retrieval.matched`), over the gold pairs, among all candidates; nothing where there is no pair."""
+    pairs = [(i, gold) for i, row in enumerate(queries) for gold in row["gold"]]
+    if not pairs:
+        return {}
+    found = search.nearest(q[[i for i, _ in pairs]], c, 1, device)[1][:, 0]
+    return retrieval.matched([gold for _, gold in pairs], [candidates[i]["id"] for i in found])
 
 
 def deduplicate(queries: list[dict], candidates: list[dict]) -> tuple[list[dict], list[dict]]:

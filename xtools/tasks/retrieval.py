@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from sklearn.metrics import precision_recall_fscore_support
 
 from xtools.tasks import search
 from xtools.tasks.entry import Hub, Searched, Task
@@ -20,6 +21,7 @@ COLUMNS = {"ids": list[list[int]], "row": int, "cut": bool}
 LOSS_IS_MEAN = False  # each query's loss hangs on all of the batch's positives
 CAPS_QUERIES = True
 CENTRED = " centred"  # after a metric's name: of vectors less their language's mean (`centred`)
+MTEB = "mteb "  # before a metric's name: as MTEB scores a bitext (`matched`)
 K = 20  # candidates kept per query: XTREME-R's retrieval metrics look no further
 
 
@@ -94,7 +96,8 @@ def retrieve(
 ) -> Searched:
     """The nearest candidates of each query, by the vectors [rows, hidden] of queries and candidates; large sets are searched on `device`.
 
-    Beside the task's metric stands the same of centred vectors, a control, but not of sets that are held in fp16: a copy would not fit.
+    Beside the task's metric stands the same of centred vectors, a control, but not of sets that are held in fp16: a copy would not fit; and
+    of a whole bitext what MTEB has, which searches the other way, from the foreign sentence to the source language's.
     """
 
     def found(x: np.ndarray, y: np.ndarray) -> list[list[str]]:
@@ -105,7 +108,18 @@ def retrieve(
     if q.dtype == c.dtype == np.float32:
         beside = found(centred(q, [language] * len(q)), centred(c, [row.get("language", "") for row in candidates]))
         scores |= {f"{metric}{CENTRED}": value for metric, value in score(beside, queries, task, language).items()}
+    if task.is_bitext and len(queries) == len(candidates):
+        counterpart = {row["gold"][0]: row["id"] for row in queries}
+        back = [queries[i]["id"] for i in search.nearest(c, q, 1, device)[1][:, 0]]
+        scores |= matched([counterpart.get(row["id"], "") for row in candidates], back)
     return Searched(scores | {"n": len(queries)}, predictions, queries)
+
+
+def matched(right: list[str], found: list[str]) -> dict[str, float]:
+    """As MTEB scores a bitext, in percent, from the ids of each sentence's counterpart and of what was nearest: ids are labels, whose precision
+    and F1 are averaged by how often each is right (mteb, AbsTaskBitextMining); recall so averaged is accuracy."""
+    precision, recall, f1, _ = precision_recall_fscore_support(right, found, average="weighted", zero_division=0.0)
+    return {f"{MTEB}{name}": 100 * float(value) for name, value in (("precision", precision), ("accuracy", recall), ("f1", f1))}
 
 
 def centred(vectors: np.ndarray, languages: list[str]) -> np.ndarray:
