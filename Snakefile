@@ -1,77 +1,56 @@
-# The grid: one rule per phase. Which cells there are and what each starts from stand in the plan that `python -m xtools study` writes
-# (xtools/run/plan.py); which of them are missing is decided there too, so records are `ancient` here.
+# The grid: one rule per phase. Which cells are missing, and which of them make a job, is decided before (xtools/run/plan.py, jobs.py).
+import json
 import os
 import sys
 
-from xtools import ROOT
-from xtools.run import plan, warm
+os.environ["PYTHONPATH"] = workflow.basedir  # also where a job starts without the environment of its submitter
+os.environ.setdefault("PYTHONHASHSEED", "0")
 
-CELLS = plan.read(ROOT / "runs" / config["study"]).cells
-RUN = f"{sys.executable} -m xtools.run.warm {config['study']}"
+with open(os.path.join(workflow.basedir, "runs", config["study"], "jobs.json")) as file:
+    JOBS = json.load(file)
 THREADS = int(config.get("threads", 1))
-ALONE = 0 if warm.ADDRESS in os.environ else warm.SHARED  # a cell without a server imports all that it uses itself
+IS_JOB = "on_cpu" in config  # of a scheduler, elsewhere
+ON_CPU = (config.get("on_cpu") or "").split()  # phases that ask for no GPU, whatever the cluster's profile says
 
 
-def record(name):
-    return f"{CELLS[name].phase}/{name}/record.json"
+def mark(name):
+    return f"jobs/{JOBS[name]['phase']}/{name}"
 
 
-def memory(wildcards):
-    return int((CELLS[wildcards.cell].memory + ALONE) / 1e6)
+def command(wildcards, resources):
+    cells = JOBS[wildcards.job]["cells"]
+    if not IS_JOB:
+        return [sys.executable, "-m", "xtools.run.warm", config["study"], *cells]
+    return [sys.executable, "-m", "xtools.run.in_job", processor(resources), config["study"], *cells]
 
 
-def upstream(wildcards):
-    name = CELLS[wildcards.cell].upstream
-    return [ancient(record(name))] if name else []
+def processor(resources):
+    """What the job asked for, by the names that executors have for it."""
+    asked = [resources.get(name) for name in ("gpu", "gpus", "nvidia_gpu", "gpu_model")] + ["gpu" in str(resources.get("gres"))]
+    return "gpu" if any(asked) else "cpu"
 
 
 rule all:
     input:
-        [ancient(record(name)) for name in CELLS],
+        [mark(name) for name in JOBS],
 
 
-rule backbone:
-    output:
-        "backbone/{cell}/record.json",
-    threads: THREADS
-    resources:
-        mem_mb=memory,
-    shell:
-        RUN + " {wildcards.cell}"
+for phase in ("backbone", "intermediate", "target", "timing"):
 
-
-rule intermediate:
-    input:
-        upstream,
-    output:
-        "intermediate/{cell}/record.json",
-    threads: THREADS
-    resources:
-        mem_mb=memory,
-    shell:
-        RUN + " {wildcards.cell}"
-
-
-rule target:
-    input:
-        upstream,
-    output:
-        "target/{cell}/record.json",
-    threads: THREADS
-    resources:
-        mem_mb=memory,
-    shell:
-        RUN + " {wildcards.cell}"
-
-
-# Timing has the machine to itself: another cell beside it would be measured too.
-rule timing:
-    input:
-        upstream,
-    output:
-        "timing/{cell}/record.json",
-    threads: workflow.cores
-    resources:
-        mem_mb=memory,
-    shell:
-        RUN + " {wildcards.cell}"
+    rule:
+        name:
+            phase
+        input:
+            lambda wildcards: [mark(name) for name in JOBS[wildcards.job]["after"]],
+        output:
+            touch(f"jobs/{phase}/{{job}}"),
+        # Timing has the machine to itself: another cell beside it would be measured too.
+        threads: workflow.cores if phase == "timing" else THREADS
+        params:
+            command=command,
+        resources:
+            mem_mb=lambda wildcards: JOBS[wildcards.job]["memory"],
+            **({"runtime": lambda wildcards: JOBS[wildcards.job]["minutes"]} if IS_JOB else {}),
+            **({"gres": ""} if phase in ON_CPU else {}),
+        shell:
+            "{params.command:q}"

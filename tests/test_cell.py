@@ -63,6 +63,14 @@ def test_a_failure_leaves_its_reason_and_no_record(notebook):
     assert not CELL.record.exists() and not (CELL.folder / "running").exists()
 
 
+def test_a_cell_of_a_job_that_asked_for_a_gpu_does_not_run_on_a_cpu(notebook, monkeypatch):
+    monkeypatch.setattr(cells.encoder.torch.cuda, "is_available", lambda: False)
+    given = notebook(succeed)
+    with pytest.raises(Problem, match="its job asked for a GPU, and torch sees none on "):
+        cells.execute(CELL, "abc", needs_gpu=True)
+    assert not given and "asked for a GPU" in (CELL.folder / "failed.txt").read_text()
+
+
 def test_a_notebook_without_a_result_is_a_failure(notebook):
     notebook(lambda: None)
     with pytest.raises(Problem, match="ended without a result"):

@@ -206,6 +206,24 @@ def test_a_cell_runs_by_hand_without_a_server(own_micro):
     assert without_times(victim) == before
 
 
+def test_a_study_runs_without_any_network(own_micro):
+    """Where not even loopback is up, and nothing tells the libraries that they are offline."""
+    import os
+    import subprocess
+    import sys
+
+    alone = ["unshare", "--map-root-user", "--net"]
+    if subprocess.run([*alone, "true"], capture_output=True).returncode:
+        pytest.skip("this machine gives no network namespace")
+    project = own_micro
+    for phase in ("backbone", "target", "timing"):
+        next(path for name, path in project.records("micro").items() if name.startswith(phase)).unlink()
+    environment = {k: v for k, v in os.environ.items() if k != "HF_HUB_OFFLINE"} | {"PYTHONPATH": str(project.folder)}
+    command = [*alone, sys.executable, "-m", "xtools", "study", "micro"]
+    done = subprocess.run(command, cwd=project.folder, env=environment, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0 and "[3/3]" in done.stdout, done.stdout + done.stderr
+
+
 def test_the_site_links_the_report_and_every_notebook(own_micro):
     project = own_micro
     assert (project.folder / "runs/micro/index.html").exists(), "it came with the study"

@@ -19,14 +19,14 @@ def study(asked: argparse.Namespace) -> int:
     """run what is missing of a study, then its report"""
     from xtools.run import engine
 
-    return engine.run(asked.profile, asked.cores, asked.engine)
+    return engine.run(asked.profile, asked.cores, asked.engine, executor=asked.executor)
 
 
 def timing(asked: argparse.Namespace) -> int:
     """run a study's timing alone: latency, throughput, FLOPs, memory, energy"""
     from xtools.run import engine
 
-    return engine.run(asked.profile, asked.cores, asked.engine, phase="timing")
+    return engine.run(asked.profile, asked.cores, asked.engine, phase="timing", executor=asked.executor)
 
 
 def report(asked: argparse.Namespace) -> int:
@@ -193,9 +193,12 @@ def parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
         if run in OF_A_STUDY:
             command.add_argument("profile", nargs="?", default="pocket", metavar="STUDY", help="a file in params/ (default: pocket)")
-            command.add_argument("--cores", type=positive, metavar="N", help="cells at a time (default: all cores, or one per GPU)")
             command.add_argument(
-                "--engine", default="", metavar="WORDS", help="further words for Snakemake, such as '--executor slurm --jobs 64'"
+                "--cores", type=positive, metavar="N", help="cells at a time (default: all cores, or one per GPU), or jobs"
+            )
+            command.add_argument("--engine", default="", metavar="WORDS", help="further words for Snakemake, such as '--rerun-incomplete'")
+            command.add_argument(
+                "--executor", default="", metavar="NAME", help="run cells as jobs, by profiles/<executor>/config.yaml; slurm is one"
             )
         if run is plan:
             command.add_argument("--gpu", metavar="NAME", help="estimate hours for this GPU instead of this machine")

@@ -82,12 +82,12 @@ def run_cell(study: "Study | str", backbone: str, recipe: str = "none", target: 
     It is run, and before it the cells that it starts from, where there is no current record; each in a process of its own, as `make study`
     would, and the study finds it done. Raises Problem for a cell that the study does not have, or that fails.
     """
-    from xtools.run import engine
+    from xtools.run import single
     from xtools.study import Cell
 
     phase = "target" if target else "backbone" if recipe == "none" else "intermediate"
     cell = Cell(_loaded(study).name, phase, backbone, "" if phase == "backbone" else recipe, target, seed)
-    return engine.run_one(cell)
+    return single.run(cell)
 
 
 def time_encoder(

@@ -2,11 +2,13 @@
 
 import contextlib
 import fcntl
+import os
+import socket
 import time
 from pathlib import Path
 from typing import NoReturn
 
-from xtools import ROOT, records, study
+from xtools import ROOT, encoder, records, study
 from xtools.disk import is_whole
 from xtools.problems import Problem
 from xtools.report import pages
@@ -17,10 +19,11 @@ RESULT, FAILED, RUNNING = "result.json", "failed.txt", "running"
 LINE = 2000  # characters of a reason at most
 
 
-def execute(cell: Cell, fingerprint: str, memory: int | None = None) -> None:
+def execute(cell: Cell, fingerprint: str, memory: int | None = None, needs_gpu: bool = False) -> None:
     """Run a cell unless its record is there; one that fails, however it does, leaves its notebook, with its traceback, and the reason in
     `failed.txt`.
-    `memory` is what it is expected to hold (bytes), for its record.
+    `memory` is what it is expected to hold (bytes), for its record. One that `needs_gpu` fails where there is none, as on a CPU it would
+    take days, in silence.
 
     Raises Problem with that reason.
     """
@@ -28,6 +31,8 @@ def execute(cell: Cell, fingerprint: str, memory: int | None = None) -> None:
         if not is_whole(cell.record):
             clear(cell.folder)
             try:
+                if needs_gpu and encoder.choose_device("auto").type != "cuda":
+                    raise Problem(f"its job asked for a GPU, and torch sees none on {socket.gethostname()}")
                 check(cell, fingerprint)
                 times = run(cell)
                 record(cell, fingerprint, times, check(cell, fingerprint), memory)
@@ -90,7 +95,8 @@ def run(cell: Cell) -> dict[str, float]:
     """
     began, clock = time.time(), time.monotonic()
     executed = cell.folder / "notebook.ipynb"
-    (cell.folder / RUNNING).write_text(" " * LINE)  # what the engine shows as running, and room for the reason of a failure
+    job = os.environ.get("SLURM_JOB_ID", "")  # which knows how it ended where the cell could not say
+    (cell.folder / RUNNING).write_text(job.ljust(LINE))  # what the engine shows as running, and room for the reason of a failure
     kernels.execute(ROOT / "notebooks" / f"{records.NOTEBOOKS[cell.phase]}.py", parameters(cell), executed)
     if not (cell.folder / RESULT).exists():
         raise Problem("its notebook ended without a result")

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import getpass
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -20,8 +21,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from xtools import ROOT
 from xtools.disk import size
-from xtools.problems import Problem, nearest
-from xtools.processes import SAME, die_with_parent, end_group, stop_on_signals, undisturbed
+from xtools.problems import Problem
+from xtools.processes import die_with_parent, end_group, stop_on_signals, undisturbed
+from xtools.run import jobs
 from xtools.run.plan import Plan, finished, link, plan, planned
 from xtools.run.warm import ADDRESS, HELD, Server
 
@@ -30,12 +32,13 @@ ROUNDS = 3  # that cells may be lost in
 LEFT = "xtools-"  # begins the names of temporary folders, before their engine's process
 
 
-def run(profile: str, cores: int | None = None, engine: str = "", phase: str = "") -> int:
+def run(profile: str, cores: int | None = None, engine: str = "", phase: str = "", executor: str = "") -> int:
     """Run a study to its end and report; the exit status: 0, or 1 when cells failed.
 
-    `engine` holds further words for Snakemake, such as `--executor slurm --jobs 64`. With a `phase`, only its cells and those that they
-    start from are run.
+    `executor` names one of Snakemake's, which runs the cells as jobs elsewhere; `engine` holds further words for Snakemake. With a `phase`,
+    only its cells and those that they start from are run.
     """
+    check_words(engine)
     if finished(profile):
         print(f"{profile}: finished, nothing to do; report: runs/{profile}/report.html")
         return 0
@@ -44,14 +47,17 @@ def run(profile: str, cores: int | None = None, engine: str = "", phase: str = "
     loaded = study.load(profile)  # a mistake is told before what is heavy is imported
     from xtools import heads
     from xtools.run import footprint
+    from xtools.run.cluster import Cluster
 
-    cores = cores or default_cores(loaded)
+    cluster = Cluster(executor, loaded) if executor else None
     if loaded.left_out:
         print(loaded.left_out_told())
     heads.check(loaded)
     fetch_first(loaded)
     heads.check(loaded)  # of what has been fetched, its weights say more
     with locked(loaded.folder), cell_server(loaded.folder / "server.log") as server:
+        if cluster:
+            cluster.settle()
         grid = plan(loaded, footprint.of_all(loaded))
         grid.write()
         link(grid)
@@ -59,10 +65,15 @@ def run(profile: str, cores: int | None = None, engine: str = "", phase: str = "
         todo = [name for name in grid.missing() if not phase or name in needed(grid, phase)]
         if todo:
             check(loaded, [planned(profile, name)[0] for name in todo])
-            memory = footprint.room()
-            print(*side_by_side(grid, todo, cores, loaded.threads, memory), sep="\n", flush=True)
             with told_when_stopped(grid, todo):
-                run_cells(loaded, grid, todo, cores, server, engine, memory)
+                if cluster:
+                    print(f"{len(todo)} cells, as jobs through {executor}; what it is told: runs/{profile}/snakemake.log", flush=True)
+                    words = cluster.words(cores)
+                else:
+                    cores, memory = cores or default_cores(loaded), footprint.room()
+                    print(*side_by_side(grid, todo, cores, loaded.threads, memory), sep="\n", flush=True)
+                    words = f"--executor local --cores {cores} --quiet all --resources mem_mb={max(1, int(memory / 1e6))}".split()
+                run_cells(loaded, grid, todo, words + shlex.split(engine), server, cluster)
         failed = [name for name in todo if not grid.is_there(name)]
         headline = make_report(profile, server, grid)
     for name in failed:
@@ -73,34 +84,10 @@ def run(profile: str, cores: int | None = None, engine: str = "", phase: str = "
     return 1 if failed else 0
 
 
-def run_one(cell):
-    """Run a cell, and before it those that it starts from, where they have no current record, each in a process of its own; its record.
-
-    Raises Problem for a cell that the study does not have, for what it reads and is not there, and for a cell that fails, with the reason.
-    """
-    from xtools import records, study
-
-    loaded = study.load(cell.study)
-    if cell.name not in (names := [known.name for known in loaded.cells()]):
-        raise Problem(f"cell {cell.name}: not in params/{cell.study}.yaml{nearest(cell.name, names)}")
-    with locked(loaded.folder):
-        grid = plan(loaded)
-        grid.write()
-        link(grid)
-        chain = [cell.name]
-        while above := grid.cells[chain[0]].upstream:
-            chain.insert(0, above)
-        todo = [name for name in chain if not grid.is_there(name)]
-        check(loaded, [planned(cell.study, name)[0] for name in todo])
-        for name in todo:
-            command, environment = (
-                [sys.executable, "-m", "xtools.run.warm", cell.study, name],
-                os.environ | {"PYTHONPATH": str(ROOT)} | SAME,
-            )
-            done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
-            if done.returncode:
-                raise Problem(done.stderr.strip().splitlines()[-1] if done.returncode == 2 else failure(grid, name))
-    return records.read(cell)
+def check_words(engine: str) -> None:
+    """Raises Problem for words to Snakemake that say where cells run, which this engine must know of."""
+    if taken := re.search(r"(?<!\S)(--executor|-e|--profile|--workflow-profile|--jobs|-j)(?![\w-])", engine):
+        raise Problem(f"ENGINE: {taken[0]} is not for it; EXECUTOR=slurm runs cells as jobs, by what profiles/slurm/config.yaml says")
 
 
 @contextlib.contextmanager
@@ -220,57 +207,73 @@ def sweep() -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def run_cells(loaded, grid: Plan, todo: list[str], cores: int, server: Server, engine: str, memory: float) -> None:
-    """Let Snakemake run the cells in `todo`, as many side by side as `cores` and `memory` (bytes) allow, showing what is done, what runs and
-    the time left.
+def run_cells(loaded, grid: Plan, todo: list[str], words: list[str], server: Server, cluster) -> None:
+    """Let Snakemake run the cells in `todo`, here or as jobs of a `cluster`, showing what is done, what runs and the time left; `words` tell
+    it where, and how many at a time.
 
-    Cells that are lost because their client, Snakemake or the server was killed are run again.
+    Cells that are lost because their client, Snakemake, the server or their job was ended are run again, and so are those that a failed one
+    in the same job, or in one before, kept from running.
 
     Raises Problem when Snakemake stopped before any cell.
     """
     command = ["--snakefile", str(ROOT / "Snakefile"), "--directory", str(loaded.folder)]
-    command += ["--cores", str(cores), "--keep-going", "--quiet", "all", "--nolock", "--drop-metadata", "--ignore-incomplete"]
-    command += ["--rerun-triggers", "mtime", "--latency-wait", "5", "--config", f"study={loaded.name}", f"threads={loaded.threads}"]
-    command += shlex.split(engine)
+    command += ["--keep-going", "--nolock", "--drop-metadata", "--ignore-incomplete", "--rerun-triggers", "mtime"]
+    command += [*words, "--config", f"study={loaded.name}", f"threads={loaded.threads}"]
     environment, gently = os.environ | {ADDRESS: server.address, "PYTHONPATH": str(ROOT)}, signal.SIGKILL
-    if "--executor" in engine:
+    if cluster:
+        command += [f"on_cpu={' '.join(cluster.on_cpu())}"]
         gently = signal.SIGINT  # upon which Snakemake takes its jobs back
         for name in (ADDRESS, "JUPYTER_RUNTIME_DIR"):
             environment.pop(name)  # a cluster's nodes reach neither this machine's server nor its folder for sockets
-    else:
-        command += ["--resources", f"mem_mb={max(1, int(memory / 1e6))}"]
-    log, begun, left = loaded.folder / "snakemake.log", time.time(), todo
+    log, begun, left, tries = loaded.folder / "snakemake.log", time.time(), todo, ROUNDS
     log.unlink(missing_ok=True)
-    rounds = 1 if "--executor" in engine else ROUNDS  # of jobs that a scheduler ended it knows why
-    for further in reversed(range(rounds)):
-        asked = [f"{grid.cells[name].phase}/{name}/record.json" for name in left]
-        with open(log, "a") as file, snakemake([*asked, *command], environment, file, gently) as process:
-            watch(grid, left, process, begun, server)
+    while left and tries:
+        before = left
+        jobs.write(grid, cluster.jobs(grid, left) if cluster else jobs.of_a_cell_each(grid, left))
+        with open(log, "a") as file, snakemake(command, environment, file, gently, cluster) as process:
+            watch(grid, left, process, begun, server, cluster)
         left = lost(grid, todo, begun)
-        if not left or not further or process.returncode > 1:  # 1: of jobs; more: it did not take its words
+        tries -= len(left) == len(before)
+        if cluster:
+            cluster.explain(grid, left, last=not tries)
+            left = lost(grid, todo, begun)
+        if process.returncode > 1:  # 1: of jobs; more: it did not take its words
             break
-        print(f"lost with a process that was killed, and run again: {', '.join(left)}", flush=True)
+        if left and tries:
+            told = "not come to, or lost with their job" if cluster else "lost with a process that was killed"
+            print(f"{told}, and run again: {', '.join(left)}", flush=True)
     if process.returncode and not any(ended(grid, name, begun) for name in todo):
         tail = " ".join(log.read_text().split()[-40:])
         raise Problem(f"snakemake stopped: {tail} (see {log.relative_to(ROOT)})")
 
 
 @contextlib.contextmanager
-def snakemake(words: list[str], environment: dict[str, str], log, gently: signal.Signals):
-    """A Snakemake in a session of its own, which ends with the block, or with this process."""
+def snakemake(words: list[str], environment: dict[str, str], log, gently: signal.Signals, cluster=None):
+    """A Snakemake in a session of its own, which ends with the block, or with this process, and takes what it submitted with it."""
     process = subprocess.Popen(
         [sys.executable, "-m", "snakemake", *words],
         env=environment,
         stdout=log,
         stderr=subprocess.STDOUT,
         start_new_session=True,
-        preexec_fn=partial(die_with_parent, os.getpid(), gently),
+        preexec_fn=partial(follow, os.getpid(), gently),
     )
     try:
         yield process
     finally:
         with undisturbed():
-            end_group(process, gently, 5)
+            if cluster and process.poll() is None:
+                cluster.cancel()
+            end_group(process, gently, 2)
+            if cluster:
+                cluster.cancel()  # what was submitted meanwhile
+
+
+def follow(parent: int, gently: signal.Signals) -> None:
+    """Let a process hear the signal by which it is asked to end, also where this one was started to ignore it, and get it with its parent's end."""
+    if gently != signal.SIGKILL:
+        signal.signal(gently, signal.SIG_DFL)
+    die_with_parent(parent, gently)
 
 
 def lost(grid: Plan, names: list[str], begun: float) -> list[str]:
@@ -288,8 +291,8 @@ def ended(grid: Plan, name: str, begun: float) -> bool:
     return grid.is_there(name) or (failed.exists() and failed.stat().st_mtime >= begun)
 
 
-def watch(grid: Plan, todo: list[str], process, begun: float, server: Server) -> None:
-    """Follow the records as they appear: a bar on a terminal, a line per finished cell elsewhere."""
+def watch(grid: Plan, todo: list[str], process, begun: float, server: Server, cluster=None) -> None:
+    """Follow the records as they appear, until Snakemake ends, or waits in vain: a bar on a terminal, a line per finished cell elsewhere."""
     console, started = Console(), time.monotonic()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[left]}"), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
@@ -306,8 +309,11 @@ def watch(grid: Plan, todo: list[str], process, begun: float, server: Server) ->
             bar.update(task, completed=len(todo) - len(waiting), description=", ".join(sorted(running)) or "waiting")
             if gone:
                 break
+            if cluster and cluster.is_idle():
+                return
             time.sleep(POLL)
-    process.wait()
+    if waiting or not cluster or not cluster.is_drained():
+        process.wait()
 
 
 def line(grid: Plan, name: str, started: float, done: int, total: int) -> str:
@@ -330,7 +336,7 @@ def failure(grid: Plan, name: str) -> str:
     path, upstream = grid.record(name).with_name("failed.txt"), grid.cells[name].upstream
     if path.exists():
         return f"{name}: {path.read_text().strip()} (see {path.with_name('notebook.ipynb').relative_to(ROOT)})"
-    return f"{name}: not run, as {upstream} failed" if upstream else f"{name}: not run"
+    return f"{name}: not run, as {upstream} failed" if upstream and not grid.is_there(upstream) else f"{name}: not run"
 
 
 def make_report(profile: str, server: Server, grid: Plan | None = None) -> str:

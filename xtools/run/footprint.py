@@ -17,13 +17,12 @@ from xtools.disk import size
 from xtools.encoder import Encoder
 from xtools.problems import Problem
 from xtools.run import estimate
-from xtools.run.warm import SHARED
+from xtools.run.warm import DRIVER, SHARED
 from xtools.settings import Finetuning, Phase
 from xtools.study import Cell, Recipe, Study
 from xtools.tasks import Task, format_of
 
 PROCESS = 0.25e9  # a cell's notebook and kernel: what they do not share with the server
-DRIVER = 3e9  # what a process that computes on a GPU holds beside: CUDA's libraries, and the host's side of copies
 SCATTERED = 1.3  # over what is in use: the allocator's holes between blocks of many sizes, products that are kept compiled
 PAGE = 4096  # bytes; a row of embeddings that is written back makes the pages that it lies in the cell's own
 USABLE = 0.9  # of what is free when a study starts

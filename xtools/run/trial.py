@@ -12,7 +12,7 @@ from xtools.disk import whole
 from xtools.problems import Problem
 from xtools.processes import SAME
 
-COPIED = ("xtools", "notebooks", "params", "Snakefile", "pyproject.toml", "requirements.lock")
+COPIED = ("xtools", "notebooks", "params", "profiles", "Snakefile", "pyproject.toml", "requirements.lock")
 LINKED = ("backbones", "results")  # which are read alone
 
 

@@ -19,9 +19,11 @@ from pathlib import Path
 
 from xtools.processes import STOPS, Child, die_with_parent, end_group
 
-ADDRESS = "XTOOLS_WARM"  # environment variable that holds the server's socket
+ADDRESS = "XTOOLS_WARM"  # environment variable that holds the socket of the engine's server
+JOB = "XTOOLS_JOB"  # environment variable of cells in a scheduler's job: `gpu` where it asked for one, else `cpu`
 HELD: list[int] = []  # descriptors of the engine's locks, which no child may keep
 SHARED = 0.9e9  # bytes that cells share: the server with all that it has imported, and the processes that run it
+DRIVER = 3e9  # what a process that computes on a GPU holds beside: CUDA's libraries, and the host's side of copies
 os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # nobody debugs these kernels: no warning that it would be hard
 os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # counting GPUs must not start CUDA here: forks could not use it then
 
@@ -103,7 +105,8 @@ def answer(connection: socket.socket, asked: list[str], status: int) -> None:
     if status < 0 and not asked[0].endswith(".ipynb"):
         with contextlib.suppress(Exception):
             name = signal.Signals(-status).name
-            told = f"killed by {name}" + ("; was it out of memory? Try fewer cells at once (CORES=1)" if status == -signal.SIGKILL else "")
+            mended = "Set more `mem_mb` in the cluster's profile" if JOB in os.environ else "Try fewer cells at once (CORES=1)"
+            told = f"killed by {name}" + (f"; was it out of memory? {mended}" if status == -signal.SIGKILL else "")
             cell.leave(plan.planned(*asked)[0].folder, told)
     with contextlib.suppress(OSError), connection:
         connection.sendall(bytes([status if status >= 0 else 1]))
@@ -133,7 +136,8 @@ def run(profile: str, name: str) -> int:
             if profile.endswith(".ipynb"):
                 kernels.execute(Path(profile), {}, Path(name))
             else:
-                cell.execute(*plan.planned(profile, name))
+                asked, fingerprint, memory = plan.planned(profile, name)
+                cell.execute(asked, fingerprint, memory, needs_gpu=os.environ.get(JOB) == "gpu")
     except Problem as error:
         print(error, file=sys.stderr, flush=True)
         return 2
@@ -147,15 +151,21 @@ def run(profile: str, name: str) -> int:
 def own_gpu():
     """Give this process, and the kernels it forks, one GPU that no other cell on this machine has; nothing where there is none.
 
-    A GPU is taken by locking a file, which the system unlocks when the process ends, however it ends.
+    A GPU is taken by locking a file, which the system unlocks when the process ends, however it ends. In a job its scheduler gives it.
     """
     import torch
 
+    if JOB in os.environ:
+        yield
+        return
+
     count = torch.cuda.device_count()
     visible = [gpu for gpu in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu] or [str(i) for i in range(count)]
+    folder = Path(tempfile.gettempdir(), f"xtools-gpus-{os.getuid()}")  # a user's own
     while count:
+        folder.mkdir(mode=0o700, exist_ok=True)
         for gpu in visible:
-            with open(Path(tempfile.gettempdir(), f"xtools-gpu-{gpu}.lock"), "w") as file, contextlib.suppress(BlockingIOError):
+            with open(folder / f"{gpu}.lock", "w") as file, contextlib.suppress(BlockingIOError):
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 os.environ["CUDA_VISIBLE_DEVICES"] = gpu
                 yield
@@ -169,7 +179,7 @@ LOST = 75  # exit status of a cell whose server was lost (EX_TEMPFAIL of sysexit
 
 def ask(address: str, profile: str, name: str, meanwhile: Callable[[], None] = lambda: None) -> int:
     """Ask the server to run a cell, waiting for the server to come up; the cell's exit status, or LOST. `meanwhile` is called as it waits."""
-    for _ in range(600):
+    for _ in range(6000 if JOB in os.environ else 600):  # the first import from a cluster's disk may take minutes
         meanwhile()
         with socket.socket(socket.AF_UNIX) as client:
             try:
