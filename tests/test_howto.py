@@ -4,6 +4,8 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import jupytext
 import nbformat
@@ -26,11 +28,18 @@ def copied(tmp_path_factory):
     return project
 
 
-def execute(copied, name: str, tmp_path) -> tuple[str, nbformat.NotebookNode]:
+@pytest.fixture
+def temporary():
+    """A temporary folder of a short name: sockets of kernels lie in it, and their paths must be short."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+def execute(copied, name: str, temporary) -> tuple[str, nbformat.NotebookNode]:
     """A guide as it was run in the copy: what its cells print and show, in one text, and the notebook."""
-    output = tmp_path / "guide.ipynb"
+    output = temporary / "guide.ipynb"
     code = f"from pathlib import Path; from xtools.run import kernels; kernels.execute(Path('notebooks/howto/{name}.py'), {{}}, Path({str(output)!r}))"
-    environment = os.environ | {"PYTHONPATH": str(copied.folder), "TMPDIR": str(tmp_path)}
+    environment = os.environ | {"PYTHONPATH": str(copied.folder), "TMPDIR": str(temporary)}
     done = subprocess.run([sys.executable, "-c", code], cwd=copied.folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     notebook = nbformat.read(output, as_version=4)
@@ -50,13 +59,13 @@ SAID = {  # what of each guide's outputs shows that it did what it is for
 
 
 @pytest.mark.parametrize("name", sorted(STEMS))
-def test_a_guide_runs_shows_what_it_says_and_leaves_nothing_behind(name, copied, tmp_path):
-    told, notebook = execute(copied, name, tmp_path)
+def test_a_guide_runs_shows_what_it_says_and_leaves_nothing_behind(name, copied, temporary):
+    told, notebook = execute(copied, name, temporary)
     assert re.search(SAID[name], told), told
     assert not [out for cell in notebook.cells for out in cell.get("outputs", []) if out.output_type == "error"]
     written = [path for path in (copied.folder / "runs").rglob("*") if path.is_file()]
     assert not written, "a guide writes into its own copy of the project alone"
-    assert not list(tmp_path.glob("xtools-trial-*")), "which goes with it"
+    assert not list(temporary.glob("xtools-trial-*")), "which goes with it"
 
 
 @pytest.mark.parametrize("path", GUIDES, ids=lambda path: path.stem)

@@ -13,6 +13,7 @@ from xtools.study import Cell
 from xtools.tasks.retrieval import MTEB, TATOEBA_EXTRA, TATOEBA_NAMES
 
 NAMES = {"tatoeba": "Tatoeba", "bucc2018": "BUCC"}
+SUBSETS = {"tatoeba": "{code}-eng", "bucc2018": "{language}-en"}  # what it calls a language of them
 METRICS = ("precision", "recall", "f1", "accuracy")
 REVISION = "no_revision_available"  # what mteb calls an encoder's version that nobody named
 # ISO 639-3 and, where it is not Latin, the script, of the languages as MTEB has them.
@@ -52,7 +53,7 @@ def _subset(target: str, language: str, metrics: dict[str, float]) -> dict:
     code = CODES[language]
     return own | {
         "main_score": own["f1"],
-        "hf_subset": f"{language}-en" if target == "bucc2018" else f"{code}-eng",
+        "hf_subset": SUBSETS[target].format(language=language, code=code),
         "languages": [f"{code}-{SCRIPTS.get(language, 'Latn')}", "eng-Latn"],
     }
 
