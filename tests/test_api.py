@@ -46,6 +46,7 @@ def test_one_cell_is_run_with_what_it_starts_from_and_the_study_finds_it_done(pr
         import xtools
         record = xtools.run_cell("one", "tiny", "mnli", "xnli")
         assert set(record.result.scores) == {"qaa", "qab", "qac"} and record.recipe == "mnli"
+        assert record.expected_memory > 0, "as the study's own plan has it"
         assert xtools.run_cell("one", "tiny", "mnli", "xnli").times["began"] == record.times["began"], "it was run again"
         assert xtools.run_cell("one", "tiny", "mnli").phase == "intermediate" and xtools.run_cell("one", "tiny").phase == "backbone"
         assert len(xtools.table("one").query("split == 'test'")) == 3

@@ -61,7 +61,6 @@ def table(study: "Study | str", every: bool = False) -> "pd.DataFrame":
     import pandas as pd
 
     from xtools import records
-    from xtools.study import Cell
 
     loaded = _loaded(study)
     found = records.table(loaded, every)
@@ -70,8 +69,7 @@ def table(study: "Study | str", every: bool = False) -> "pd.DataFrame":
     rows = []
     for record in records.read_all(ROOT / "results" / loaded.name):
         if record.phase == "target":
-            cell = Cell(loaded.name, record.phase, record.backbone, record.recipe, record.target, record.seed)
-            rows += records.rows_of(record, loaded.source_language, cell, every)
+            rows += records.rows_of(record, loaded.source_language, records.cell_of(record), every)
     return pd.DataFrame(rows, columns=records.COLUMNS)
 
 

@@ -240,6 +240,11 @@ def table(study: Study, every: bool = False) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
+def cell_of(record: Record) -> Cell:
+    """The cell that a record names."""
+    return Cell(record.study, record.phase, record.backbone, record.recipe, record.target, record.seed)
+
+
 def rows_of(record: Record, source: str, cell: Cell, every: bool = False) -> list[dict]:
     """A target's record as rows of `table`, of the cell that has it: cells that compute the same share one, which bears the name of the
     first. `source` is the language of its development score."""

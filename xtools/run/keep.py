@@ -83,7 +83,7 @@ def restore(study: Study) -> int:
     if any(cell.record.exists() for cell in cells.values()):
         return 0
     kept = records.read_all(place(study.name))
-    found = {Cell(study.name, r.phase, r.backbone, r.recipe, r.target, r.seed).name: r for r in kept}
+    found = {records.cell_of(record).name: record for record in kept}
     for name in found.keys() & cells.keys():
         cell, folder = cells[name], ROOT / "runs" / "kept" / study.name / found[name].fingerprint
         folder.mkdir(parents=True, exist_ok=True)

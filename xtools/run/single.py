@@ -7,7 +7,7 @@ import sys
 from xtools import ROOT, records, study
 from xtools.problems import Problem, nearest
 from xtools.processes import SAME
-from xtools.run import engine
+from xtools.run import engine, footprint
 from xtools.run.plan import link, plan, planned
 from xtools.study import Cell
 
@@ -21,7 +21,7 @@ def run(cell: Cell) -> records.Record:
     if cell.name not in (names := [known.name for known in loaded.cells()]):
         raise Problem(f"cell {cell.name}: not in params/{cell.study}.yaml{nearest(cell.name, names)}")
     with engine.locked(loaded.folder):
-        grid = plan(loaded)
+        grid = plan(loaded, footprint.of_all(loaded))
         grid.write()
         link(grid)
         chain = [cell.name]
@@ -29,11 +29,9 @@ def run(cell: Cell) -> records.Record:
             chain.insert(0, above)
         todo = [name for name in chain if not grid.is_there(name)]
         engine.check(loaded, [planned(cell.study, name)[0] for name in todo])
+        environment = os.environ | {"PYTHONPATH": str(ROOT)} | SAME
         for name in todo:
-            command, environment = (
-                [sys.executable, "-m", "xtools.run.warm", cell.study, name],
-                os.environ | {"PYTHONPATH": str(ROOT)} | SAME,
-            )
+            command = [sys.executable, "-m", "xtools.run.warm", cell.study, name]
             done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
             if done.returncode:
                 raise Problem(done.stderr.strip().splitlines()[-1] if done.returncode == 2 else engine.failure(grid, name))
