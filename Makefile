@@ -21,7 +21,7 @@ PLUGIN = $(if $(filter slurm,$(EXECUTOR)),.venv/slurm.lock)
 OWN = test ! -L .venv || { echo ".venv leads to an environment that is not this project's own, so it is left as it is; install $< there, then cp $< $@, or remove the link" >&2; exit 2; }
 
 .DEFAULT_GOAL := help
-.PHONY: help study timing reference keep report plan fetch site submission score verify compare bench gpu backbones calibrate torture statistics lab prune test lint lock clean
+.PHONY: help study timing reference keep report plan fetch site submission score verify compare bench gpu backbones calibrate components torture statistics lab prune test lint lock clean
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -88,6 +88,9 @@ gpu: ## measure this machine's GPU in eight minutes: agreement, speed, memory, l
 
 calibrate: .venv/lock ## sweep the microworld's task sizes and print the table
 	@$(RUN) calibrate $(OPTIONS)
+
+components: .venv/lock ## tell a gain's noise of pretraining from that of fine-tuning, from a study's records: results/components.csv
+	@$(RUN) components $(OPTIONS)
 
 torture: .venv/lock ## kill processes of a small study at random, ROUNDS=50 times, and see that nothing is lost (SEED=0)
 	@.venv/bin/python -m xtools.run.torture --rounds="$${ROUNDS:-50}" --seed="$${SEED:-0}"

@@ -20,7 +20,7 @@ folder: str = ""  # where the grid keeps what this notebook makes; empty: no res
 
 # %%
 from xtools import cells, records, results
-from xtools.report import centring, claims, costs, figures, front, items, languages, ledger, power, questions, tables
+from xtools.report import centring, claims, components, costs, figures, front, items, languages, ledger, power, questions, tables
 
 run = cells.start(study, "report", folder=folder)
 table = records.table(run.study)
@@ -42,6 +42,20 @@ for backbone in run.study.backbones:
     figures.show(figures.forest(tables.gain_frame(run.study, table, backbone), f"{run.study.name}, {backbone}: gains (points)", near=near))
 
 figures.said(f"{items.covers(run.study)} {tables.may_be_best(run.study, table)}")
+
+# %% [markdown]
+# Two questions have two answers. Above stands what a recipe does to these very encoders, were they only fine-tuned again; beside it here what
+# it does to encoders of the same shape pretrained anew, which answer differently to a recipe. Those were measured apart, several encoders
+# with several seeds each, and came with the project (`results/components.csv`).
+
+# %%
+two = components.both(run.study, table)
+for backbone in two.backbone.unique() if len(two) else ():
+    own = two[two.backbone == backbone].drop(columns="backbone")
+    figures.show(figures.forest(own, f"{run.study.name}, {backbone}: average gains for whom (points)", by="gain for"))
+
+# %%
+figures.folded(components.shown(run.study), "Standard deviation of a gain over pretraining and over fine-tuning (points)")
 
 # %% [markdown]
 # The same gains for those who ask about other languages and other test items as well: the intervals are over seeds, languages and items
@@ -76,6 +90,14 @@ for backbone in run.study.backbones:
     scores = centring.score_frame(run.study, backbone)
     told = f"{run.study.name}, {backbone}: retrieval (%)"
     figures.show(figures.forest(scores, told, "percent", zero=False, by="vectors"))
+
+# %% [markdown]
+# Where a study sweeps the layers, the gain of each: an encoder's last layers are tuned to its task most. The first row is what `none` scores.
+
+# %%
+for backbone in run.study.backbones:
+    layers = centring.layer_frame(run.study, backbone)
+    figures.show(figures.folded(layers, f"{run.study.name}, {backbone}: gain in retrieval by layer (points)"))
 
 # %% [markdown]
 # ## 1. Choosing by source scores
@@ -241,7 +263,8 @@ figures.table(power.frame(run.study, table), f"{run.study.name}: detectable gain
 
 # %% [markdown]
 # A generated world must leave room for effects: source scores neither at the floor nor at the ceiling, transfer that gets worse with the
-# distance of a language, and an encoder's size that matters.
+# distance of a language, and an encoder's size that matters. Where a target's training set is as small beside the others as the real one is
+# (TyDiQA beside SQuAD), it is hardly learnt by itself, which is then told here.
 
 # %%
 figures.table(tables.world_checks(run.study, table), f"{run.study.name}: is there room for effects?")

@@ -38,7 +38,7 @@ def published(monkeypatch):
     return made
 
 
-@pytest.mark.parametrize("profile", ["pocket", "pocket_full", "amounts"])
+@pytest.mark.parametrize("profile", ["pocket_full", "amounts"])
 def test_published_backbones_are_as_their_studies_say(profile, published, capsys):
     loaded = study.load(profile)
     assert all((backbones.ROOT / b.load.format(seed=s) / backbones.CARD).exists() for b in loaded.backbones.values() for s in loaded.seeds)
@@ -59,7 +59,7 @@ def test_published_backbones_are_as_their_studies_say(profile, published, capsys
     ],
 )
 def test_a_card_that_differs_is_told_and_made_anew(plant, published, changes, told):
-    loaded = study.load("pocket")
+    loaded = study.load("pocket_full")
     plant(loaded, **changes)
     assert backbones.differences(loaded) == [f"backbones/small-s0: {told}"]
     backbones.publish_all(loaded, jobs=1)
@@ -67,14 +67,14 @@ def test_a_card_that_differs_is_told_and_made_anew(plant, published, changes, to
 
 
 def test_every_difference_stands_in_the_line(plant):
-    loaded = study.load("pocket")
+    loaded = study.load("pocket_full")
     plant(loaded, world="another", pretraining={"epochs": 2, "clip": 5.0})
     (line,) = backbones.differences(loaded)
     assert [part.split()[0] for part in line.partition(": ")[2].split("; ")] == ["world", "pretraining.epochs", "pretraining.clip"]
 
 
 def test_a_setting_younger_than_the_card_has_its_default_there(plant):
-    loaded = study.load("pocket")
+    loaded = study.load("pocket_full")
     plant(loaded, without=["decay_embeddings", "weight_decay"])
     assert backbones.differences(loaded) == []
     changed = loaded.model_copy(update={"pretraining": loaded.pretraining.model_copy(update={"decay_embeddings": True})})
@@ -82,7 +82,7 @@ def test_a_setting_younger_than_the_card_has_its_default_there(plant):
 
 
 def test_captions_are_no_setting_of_an_encoder_without_pictures(plant):
-    plant(study.load("pocket"))
+    plant(study.load("pocket_full"))
     loaded = study.load("amounts")
     plant(loaded, pretraining={"epochs": 9})
     assert [line.partition(":")[0] for line in backbones.differences(loaded)] == ["backbones/small-s0"]
@@ -93,7 +93,7 @@ def test_captions_are_no_setting_of_an_encoder_without_pictures(plant):
 
 
 def test_a_study_that_only_loads_a_backbone_is_held_to_its_world_alone(plant):
-    loaded = study.load("pocket")
+    loaded = study.load("pocket_full")
     plant(loaded, pretraining={"epochs": 2})
     alone = {name: study.Backbone(load=backbone.load) for name, backbone in loaded.backbones.items()}
     assert backbones.differences(loaded.model_copy(update={"backbones": alone})) == []
@@ -103,9 +103,9 @@ def test_a_study_that_only_loads_a_backbone_is_held_to_its_world_alone(plant):
 
 
 def test_missing_backbones_are_made_where_the_study_says_how(plant, published):
-    loaded = study.load("pocket")
+    loaded = study.load("pocket_full")
     assert backbones.differences(loaded) == [], "there is no card that could differ"
-    with pytest.raises(Problem, match=r"params/pocket.yaml: pretraining: missing"):
+    with pytest.raises(Problem, match=r"params/pocket_full.yaml: pretraining: missing"):
         backbones.publish_all(loaded.model_copy(update={"pretraining": None}), jobs=1)
     backbones.publish_all(loaded, jobs=1)
     assert sorted(published) == [(name, seed) for name in ("large", "small") for seed in (0, 1, 2)]

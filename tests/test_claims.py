@@ -5,7 +5,8 @@ import pytest
 from xtools import study
 from xtools.report import claims
 
-STUDY = study.load("pocket").model_copy(update={"name": "planted"})  # of which this checkout holds no records
+GRID = {"recipes": ["none", "mnli", "squad_v1", "hellaswag", "all"], "targets": ["xnli", "xquad", "xcopa", "udpos", "tatoeba"]}
+STUDY = study.load("pocket").model_copy(update={"name": "planted"} | GRID)  # of which this checkout holds no records
 
 
 def planted(rng, gains, n_seeds=3, noise=1.0, skip=()):

@@ -8,7 +8,7 @@ from xtools.report import blocks, power, tables
 POCKET = study.load("pocket").model_copy(update={"name": "planted", "targets": ["xnli", "tatoeba"]})
 
 
-def planted(noise, seeds=3, recipes=POCKET.recipes):
+def planted(noise, seeds=6, recipes=POCKET.recipes):
     rng = np.random.default_rng(0)
     rows = [{"backbone": b, "recipe": r, "target": t, "seed": s, "metric": "m", "split": "test", "language": "qab", "n": 1, "score": 50 + noise * rng.normal()}
             for b in POCKET.backbones for r in recipes for t in POCKET.targets for s in range(seeds)]  # fmt: skip
@@ -22,7 +22,7 @@ def test_what_is_detectable_is_the_designs_factor_times_the_noise():
         and found["large", "average"] < found["large", "xnli"] + found["large", "tatoeba"]
     )
     shown = power.frame(POCKET, planted(2.0)).set_index(["backbone", "target"])
-    assert shown["gain found with 80% power"]["large", "xnli"] == round(blocks.detectable(3, 4) * found["large", "xnli"], 1)
+    assert shown["gain found with 80% power"]["large", "xnli"] == round(blocks.detectable(6, 3) * found["large", "xnli"], 1)
 
 
 @pytest.mark.parametrize(("noise", "unable"), [(0.3, False), (5.0, True)])
@@ -35,7 +35,7 @@ def test_a_study_that_cannot_find_three_points_says_so_first(noise, unable):
 def test_a_plan_without_records_counts_in_standard_deviations(monkeypatch):
     monkeypatch.setattr(power.records, "table", lambda study: planted(1.0)[:0])
     assert power.plan_lines(POCKET) == [
-        "power: 3 seeds and 4 recipes find a gain of 3.7 standard deviations of a run (80%); no records yet to say how many points that is"
+        "power: 6 seeds and 3 recipes find a gain of 2.1 standard deviations of a run (80%); no records yet to say how many points that is"
     ]
     monkeypatch.setattr(power.records, "table", lambda study: planted(5.0))
     lines = power.plan_lines(POCKET)

@@ -1,8 +1,12 @@
+import functools
+import random
+
 import numpy as np
 import pytest
 import torch
 
-from xtools import scoring, study, targets, tasks
+from xtools import learning, scoring, sources, study, targets, tasks
+from xtools.batching import collate
 from xtools.problems import Problem
 from xtools.settings import Retrieval
 
@@ -16,6 +20,34 @@ def test_gap_is_source_minus_the_mean_of_the_others():
 def test_results_come_back_in_the_order_of_the_features(tiny):
     features = [{"ids": [[0, *[9] * n, 2]], "n": n} for n in (30, 1, 17, 2)]
     assert scoring.forward(tiny, features, lambda encoder, batch: [f["n"] for f in batch["features"]], budget=64) == [30, 1, 17, 2]
+
+
+@pytest.mark.parametrize("target", ["xnli", "xquad", "xcopa", "udpos"])
+def test_predictions_do_not_hang_on_batch_size_padding_or_order(tiny, target, monkeypatch):
+    task, data = tasks.get(target), study.load("smoke").data
+    rows = [row for language in ("qaa", "qac") for row in sources.read(data, task, "test", language, 32)]
+    head = learning.new_head(tiny, task)
+    for parameter in [*tiny.model.parameters(), *head.parameters()]:
+        torch.nn.init.normal_(parameter, std=0.5)  # so that predictions differ from each other
+    others = list(range(len(rows)))
+    random.Random(0).shuffle(others)
+    found = []
+    for batch in (1, 8, 64):
+        monkeypatch.setattr(scoring, "batches", functools.partial(by_number, batch))
+        there = scoring.predict(tiny, head, task, rows, 64)[0]
+        mixed = scoring.predict(tiny, head, task, [rows[i] for i in others], 64)[0]
+        assert [there[i] for i in others] == mixed
+        found.append(there)
+    monkeypatch.undo()
+    found.append(scoring.predict(tiny, head, task, rows, 64)[0])
+    assert all(there == found[0] for there in found) and len({str(prediction) for prediction in found[0]}) > 1
+
+
+def by_number(n, encoder, features, budget=None):
+    """As `scoring.batches`, of `n` features each, whatever their length."""
+    for start in range(0, len(features), n):
+        indices = list(range(start, min(start + n, len(features))))
+        yield indices, collate([features[i] for i in indices], encoder.tokenizer.pad_token_id)
 
 
 @pytest.mark.parametrize(("layers", "expected"), [(24, 14), (12, 7), (4, 2), (2, 1)])

@@ -105,7 +105,7 @@ def test_an_encoder_beside_the_data_sets_is_taken_from_there(mirrored, tmp_path)
     beside.mkdir(parents=True)
     (beside / "config.json").write_text("{}")
     assert loaded.place("eight", 0) == loaded.place("twelve", 1) == str(beside)
-    assert study.load("pocket").place("large", 2) == "backbones/large-s2"
+    assert study.load("pocket_full").place("large", 2) == "backbones/large-s2"
 
 
 def test_a_task_may_be_scored_on_rows_of_its_own_number():

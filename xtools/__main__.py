@@ -116,6 +116,15 @@ def calibrate(asked: argparse.Namespace) -> int:
     return 0
 
 
+def components(asked: argparse.Namespace) -> int:
+    """tell a gain's noise of pretraining from that of fine-tuning, from a study's records: results/components.csv"""
+    from xtools.report import components
+    from xtools.study import load
+
+    print(components.keep(load(asked.profile)).round(2).to_string(index=False))
+    return 0
+
+
 def statistics(asked: argparse.Namespace) -> int:
     """hold the report's tests against simulated studies with known effects: results/statistics.csv"""
     from xtools.run import planting
@@ -179,7 +188,7 @@ def torture(asked: argparse.Namespace) -> int:
     return torture.main(asked.words)
 
 
-OF_A_STUDY = (study, timing, report, plan, fetch, site, reference, keep, submission, verify, backbones, calibrate)
+OF_A_STUDY = (study, timing, report, plan, fetch, site, reference, keep, submission, verify, backbones, calibrate, components)
 OF_THEIR_OWN = (bench, gpu, torture)  # which read their own options
 
 

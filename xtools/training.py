@@ -148,17 +148,19 @@ def train(
 
 def train_step(modules, streams: list[Stream], step: tuple[int, list[int]], optimizer, rate: float, clip: float, seed: int, number: int):
     """One step of the optimizer on one batch, in the parts that its stream makes of it; returns the batch's loss."""
-    torch.manual_seed(seed * 1_000_003 + number)
+    device = next(modules.parameters()).device
+    # torch.manual_seed would besides keep a stack trace, at every step, for each kind of accelerator that is not there
+    (torch.default_generator if device.type == "cpu" else torch).manual_seed(seed * 1_000_003 + number)
     stream, batch = streams[step[0]], step[1]
-    total = torch.zeros((), device=next(modules.parameters()).device)
+    total = torch.zeros((), device=device)
     for part in stream.parts(batch):
         if not (share := stream.share(part, batch)):
             continue  # of nothing to learn, the mean is no number
-        with dropout.on(total.device):  # backward too: what is computed again there must be dropped again
+        with dropout.on(device):  # backward too: what is computed again there must be dropped again
             loss = stream.loss(part) * share
             loss.backward()
         total += loss.detach()
-    torch.nn.utils.clip_grad_norm_(modules.parameters(), clip)
+    torch.nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], clip)
     for group in optimizer.param_groups:
         group["lr"] = rate
     optimizer.step()

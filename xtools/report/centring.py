@@ -53,6 +53,31 @@ def gain_frame(study: Study, backbone: str) -> pd.DataFrame:
     return _frame([recipe for recipe in study.recipes if recipe != "none"], columns, ["gain"] if both.targets else [])
 
 
+def layer_frame(study: Study, backbone: str) -> pd.DataFrame:
+    """Per recipe and layer the score of that layer's vectors (percent), averaged over the languages and targets whose layers were all tried,
+    and its gain over `none` (points), simultaneous over a layer's recipes; a column a layer. Nothing for a study without `sweep`."""
+    rows = []
+    for cell, record in records.of_phase(study, "target"):
+        swept = [score.layers for score in record.result.scores.values() if score.layers]
+        of_cell = {"backbone": cell.backbone, "recipe": cell.recipe, "target": cell.target, "seed": cell.seed}
+        rows += [
+            of_cell | {"layer": layer, "score": sum(each[layer] for each in swept) / len(swept)} for layer in (swept[0] if swept else ())
+        ]
+    own = pd.DataFrame([row for row in rows if row["backbone"] == backbone])
+    if own.empty:
+        return own
+    means = own.groupby(["recipe", "seed", "layer"], sort=False).score.mean().reset_index()
+    none = stats.summarize(means[means.recipe == "none"], ["layer"], "score").set_index("layer")
+    gains = blocks.summarize(stats.gains(means, ["layer"]), ["layer"]).set_index(["recipe", "layer"])
+    shown = [{"recipe": "none, its score"} | {f"layer {row.Index}": stats.show(row.mean, row.low, row.high) for row in none.itertuples()}]
+    for recipe in (recipe for recipe in study.recipes if recipe in gains.index.get_level_values("recipe")):
+        found = gains.loc[recipe]
+        shown.append(
+            {"recipe": recipe} | {f"layer {row.Index}": stats.show(row.mean, row.low, row.high, sign=True) for row in found.itertuples()}
+        )
+    return pd.DataFrame(shown)
+
+
 def _frame(recipes: list[str], columns: dict[tuple[str, str], dict[str, str]], names: list[str]) -> pd.DataFrame:
     """A row a recipe and kind, from figures as text by recipe for each (column, kind)."""
     rows = [

@@ -5,6 +5,7 @@
 """
 
 import collections
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -284,17 +285,18 @@ def gains_by_kind(study: Study, table: pd.DataFrame) -> pd.DataFrame:
     """Gain over `none` averaged over targets, per backbone, task, number of examples, kind of language and seed, of the tasks that the
     study has in several amounts."""
     sizes = {}
-    for recipe in study.recipes:
+    for backbone, recipe in itertools.product(study.backbones, study.recipes):
         parsed = Recipe.parse(recipe)
         if parsed.task not in ("none", "all") and not parsed.mlm and not parsed.translated:
-            n = parsed.examples or study.intermediate.for_task(parsed.task).examples or _published_size(study, parsed.task)
+            n = parsed.examples or study.of(backbone).intermediate.for_task(parsed.task).examples or _published_size(study, parsed.task)
             if n:
-                sizes[recipe] = (parsed.task, n)
-    several = [task for task, n in collections.Counter(task for task, _ in sizes.values()).items() if n > 1]
+                sizes[backbone, recipe] = (parsed.task, n)
+    several = [of for of, n in collections.Counter((backbone, task) for (backbone, _), (task, _) in sizes.items()).items() if n > 1]
     means = scores_by_kind(study, table)
     gains = stats.gains(means, ["backbone", "kind", "target"])
-    gains = gains[gains.recipe.isin([recipe for recipe, (task, _) in sizes.items() if task in several])]
-    gains = gains.assign(task=[sizes[r][0] for r in gains.recipe], examples=[sizes[r][1] for r in gains.recipe])
+    found = [sizes.get(of, (None, None)) for of in zip(gains.backbone, gains.recipe, strict=True)]
+    gains = gains.assign(task=[task for task, _ in found], examples=[n for _, n in found])
+    gains = gains[np.array([of in several for of in zip(gains.backbone, gains.task, strict=True)], dtype=bool)]
     return gains.groupby(["backbone", "task", "examples", "kind", "seed"], sort=False).gain.mean().reset_index()
 
 

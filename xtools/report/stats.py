@@ -1,4 +1,5 @@
-"""From the tidy table to figures with intervals. Everything is paired by seed: a seed names the whole chain, pretraining included."""
+"""From the tidy table to figures with intervals. Everything is paired by seed: a seed names the whole chain, pretraining
+included where a study has an encoder a seed."""
 
 import re
 

@@ -275,12 +275,12 @@ def world_checks(study: Study, table: pd.DataFrame) -> pd.DataFrame:
     if study.source != "microworld":
         return pd.DataFrame()
     means = table.groupby(["backbone", "recipe", "target", "split", "language"]).score.mean().reset_index()
-    dev = means[means.split == "dev"].score
-    none = means[(means.split == "test") & (means.recipe == "none") & (means.language != study.source_language)]
-    by_language = none.groupby("language").score.mean()
+    dev = means[means.split == "dev"]
+    outside = ", ".join(dev[~dev.score.between(60, 97)].target.unique())
+    none = (means.split == "test") & (means.recipe == "none") & (means.language != study.source_language)
+    by_language = means[none].groupby("language").score.mean()
     rich = [code for code in by_language.index if world.LANGUAGES[code].share == 1]
-    distance = [world.LANGUAGES[code].distance for code in rich]
-    rank = spearmanr(distance, by_language[rich]).statistic if len(rich) > 2 else np.nan
+    rank = spearmanr([world.LANGUAGES[code].distance for code in rich], by_language[rich]).statistic if len(rich) > 2 else np.nan
     averages = stats.complete(stats.task_scores(table), study.targets)
     alone = averages[averages.recipe == "none"]
     pooled = averages.groupby(["backbone", "seed"]).score.mean().reset_index()
@@ -288,8 +288,8 @@ def world_checks(study: Study, table: pd.DataFrame) -> pd.DataFrame:
         (
             "source development scores, mean over seeds",
             "between 60 and 97",
-            f"{dev.min():.1f} to {dev.max():.1f}" if len(dev) else "–",
-            dev.between(60, 97).all() and len(dev),
+            f"{dev.score.min():.1f} to {dev.score.max():.1f}{outside and '; outside: '}{outside}" if len(dev) else "–",
+            not outside and len(dev),
         ),
         (
             "rank correlation of zero-shot score with distance",

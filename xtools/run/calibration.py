@@ -17,6 +17,7 @@ FACTORS = (0.5, 1, 2)  # of the study's own number of examples
 def point(study: Study, backbone: str, target: str, examples: int) -> dict:
     """One fine-tuning without intermediate task, first seed: development and source test score, mean zero-shot score."""
     torch.set_num_threads(1)
+    study = study.of(backbone)
     phase = study.target
     override = {target: phase.tasks.get(target, {}) | {"examples": examples}}
     swept = study.model_copy(update={"target": phase.model_copy(update={"tasks": phase.tasks | override})})
@@ -40,7 +41,7 @@ def run(study: Study, jobs: int) -> None:
     """Sweep every trained target of the study on every backbone; print the table and write it to results/calibration.csv."""
     trained = [t for t in study.targets if not tasks.get(t).is_searched and not study.serves(t)]
     points = [
-        (backbone, target, round(factor * study.target.for_task(target).examples))
+        (backbone, target, round(factor * study.of(backbone).target.for_task(target).examples))
         for backbone in study.backbones
         for target in trained
         for factor in FACTORS

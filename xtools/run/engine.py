@@ -16,8 +16,6 @@ from functools import partial
 from pathlib import Path
 
 import psutil
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from xtools import ROOT
 from xtools.disk import size
@@ -25,6 +23,7 @@ from xtools.problems import Problem
 from xtools.processes import die_with_parent, end_group, stop_on_signals, undisturbed
 from xtools.run import jobs
 from xtools.run.plan import Plan, finished, link, plan, planned
+from xtools.run.progress import Told
 from xtools.run.warm import ADDRESS, HELD, Server
 
 POLL = 0.2  # seconds between looks at the records
@@ -292,21 +291,16 @@ def ended(grid: Plan, name: str, begun: float) -> bool:
 
 
 def watch(grid: Plan, todo: list[str], process, begun: float, server: Server, cluster=None) -> None:
-    """Follow the records as they appear, until Snakemake ends, or waits in vain: a bar on a terminal, a line per finished cell elsewhere."""
-    console, started = Console(), time.monotonic()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[left]}"), TimeElapsedColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task, waiting = bar.add_task("starting", total=len(todo), left=""), {name for name in todo if not ended(grid, name, begun)}
+    """Follow the records as they appear, until Snakemake ends, or waits in vain, and tell of them."""
+    waiting = {name for name in todo if not ended(grid, name, begun)}
+    with Told(grid, [name for name in todo if name in waiting]) as told:
         while waiting:
             server.ensure()
             gone = process.poll() is not None  # asked first, so that nothing that it did is missed
             for name in sorted(name for name in waiting if ended(grid, name, begun)):
                 waiting.discard(name)
-                bar.update(task, left=time_left(started, len(todo) - len(waiting), len(todo)))
-                if not console.is_terminal:
-                    print(line(grid, name, started, len(todo) - len(waiting), len(todo)), flush=True)
-            running = [name for name in waiting if grid.record(name).with_name("running").exists()]
-            bar.update(task, completed=len(todo) - len(waiting), description=", ".join(sorted(running)) or "waiting")
+                told.ended(name)
+            told.running([name for name in waiting if grid.record(name).with_name("running").exists()])
             if gone:
                 break
             if cluster and cluster.is_idle():
@@ -314,21 +308,6 @@ def watch(grid: Plan, todo: list[str], process, begun: float, server: Server, cl
             time.sleep(POLL)
     if waiting or not cluster or not cluster.is_drained():
         process.wait()
-
-
-def line(grid: Plan, name: str, started: float, done: int, total: int) -> str:
-    """What is told of a finished cell where there is no terminal."""
-    outcome = "" if grid.is_there(name) else "  FAILED"
-    return f"[{done}/{total}] {clock(time.monotonic() - started)} {name}{outcome}, {time_left(started, done, total)}"
-
-
-def time_left(started: float, done: int, total: int) -> str:
-    """How long the other cells take if they take as long as those that are done."""
-    return f"about {clock((time.monotonic() - started) / done * (total - done))} left"
-
-
-def clock(seconds: float) -> str:
-    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
 def failure(grid: Plan, name: str) -> str:

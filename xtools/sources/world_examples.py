@@ -43,19 +43,22 @@ def _changed(rng: random.Random, fact: Fact, slot: str) -> Fact:
 def nli(rng: random.Random, say: random.Random, code: str) -> dict:
     """Premise and hypothesis about one fact: 0 entailment, 1 neutral, 2 contradiction.
 
-    The premise says one of two details, an adjective or a time. The hypothesis says that detail with its synonym (entailment), the
-    other detail instead (neutral), or the antonym or another time (contradiction). So in every class one content word of the premise
-    goes and one comes; other details are dropped at random. Lengths and shared words are alike in all classes by construction.
+    The premise says one of two details, an adjective or a time. The hypothesis says that detail, the verb or the object with its synonym
+    (entailment) or with what excludes it (contradiction: an antonym, another time, verb or object), or the other detail instead (neutral).
+    So in every class one content word of the premise goes and one comes; other details are dropped at random. Lengths and shared words
+    are alike in all classes by construction. With words of several kinds a small encoder learns to compare in a few hundred steps, where
+    with the two details alone one run in three did not.
     """
     label = rng.randrange(3)
     slot, other = rng.sample(["adj", "time"], 2)
     extras = [detail for detail in ("place", "number") if rng.random() < 0.5]
     fact = sample_fact(rng, details=(slot, other, *extras))
-    concept = getattr(fact, slot)
+    word = slot if label == 1 else rng.choice([slot, "verb", "obj"])
+    concept = getattr(fact, word)
     premise = replace(fact, **{slot if label == 1 else other: None})
     hypothesis = replace(fact, **{detail: None for detail in (other, *extras) if detail == other or rng.random() < 0.5})
     if label == 2:
-        hypothesis = _changed(rng, hypothesis, slot)
+        hypothesis = _changed(rng, hypothesis, word)
     shared = {c: say.randrange(2) for c in world.UPOS}  # the words that both sentences share are the same words
     return {
         "text_a": text(render(premise, code, say, synonyms=shared)),
