@@ -44,9 +44,9 @@ for backbone in run.study.backbones:
 figures.said(f"{items.covers(run.study)} {tables.may_be_best(run.study, table)}")
 
 # %% [markdown]
-# Two questions have two answers. Above stands what a recipe does to these very encoders, were they only fine-tuned again; beside it here what
-# it does to encoders of the same shape pretrained anew, which answer differently to a recipe. Those were measured apart, several encoders
-# with several seeds each, and came with the project (`results/components.csv`).
+# Where several encoders of the same shape were fine-tuned alike, with several seeds each (`results/components.csv`, which came with the
+# project), two questions have two answers: what a recipe does to this very encoder, were it only fine-tuned again, and what it does to
+# encoders pretrained like it, which answer differently to a recipe.
 
 # %%
 two = components.both(run.study, table)

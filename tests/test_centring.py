@@ -1,5 +1,7 @@
 """A gain in retrieval that is only an offset between languages is told from one that is not."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -56,3 +58,26 @@ def test_a_study_without_retrieval_does_not_test_it_and_one_with_it_only_by_its_
     assert claims.ledger(table, without, [claim]).verdict.iloc[0] == "not tested (retrieval not in this study)"
     monkeypatch.setattr(type(ONE.cells()[0]), "record", property(lambda cell: ROOT))  # as if each had one
     assert {name.split("-")[3] for name in claims.behind(claim, ONE, "large")} == {"tatoeba"}
+
+
+def test_a_studys_swept_layers_have_a_gain_each(monkeypatch):
+    told = ONE.model_copy(update={"recipes": ["none", "mnli"], "targets": ["tatoeba"], "seeds": [0, 1, 2]})
+    rng, gain = np.random.default_rng(0), {1: 0.0, 2: 10.0}
+
+    def record(cell):
+        scores = {
+            code: SimpleNamespace(layers={n: 30 + rng.normal() + gain[n] * (cell.recipe == "mnli") for n in gain})
+            for code in ("qab", "qac")
+        }
+        return SimpleNamespace(result=SimpleNamespace(scores=scores))
+
+    pairs = [(cell, record(cell)) for cell in told.cells() if cell.phase == "target"]
+    monkeypatch.setattr(records, "of_phase", lambda study, phase: pairs)
+    shown = centring.layer_frame(told, "large").set_index("recipe")
+    assert [*shown] == ["layer 1", "layer 2"] and [*shown.index] == ["none, its score", "mnli"]
+    means = [float(shown.loc["mnli", f"layer {n}"].split("\u00a0")[0]) for n in gain]
+    assert means == pytest.approx([0, 10], abs=2) and shown.loc["none, its score", "layer 1"].startswith(("29", "30"))
+    for _, kept in pairs:
+        for score in kept.result.scores.values():
+            score.layers = None
+    assert centring.layer_frame(told, "large").empty, "nothing was swept"
