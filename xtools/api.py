@@ -35,7 +35,7 @@ def load_study(name: str) -> "Study":
     Raises Problem, naming file and key, for anything wrong with it.
 
     >>> load_study("pocket").targets
-    ['xnli', 'xquad', 'xcopa', 'udpos', 'tatoeba']
+    ['xnli', 'xquad', 'tydiqa', 'udpos', 'tatoeba']
     >>> load_study("poket")
     Traceback (most recent call last):
     xtools.problems.Problem: params/poket.yaml: no such study; did you mean pocket?
