@@ -134,7 +134,7 @@ def test_gains_against_the_amount_of_data_by_kind_of_language():
     table = planted(lambda b, r, t, lang, s: 50 + s + size[r] * (2 if lang == "qag" else 1), recipes=recipes)
     found = questions.amount_gains(POCKET.model_copy(update={"recipes": recipes}), table)
     unseen = found[(found.kind == "unseen") & (found.backbone == "large")].sort_values("examples")
-    assert unseen.examples.tolist() == [100, 1000, 2500] and np.allclose(unseen["mean"], [2, 4, 6])
+    assert unseen.examples.tolist() == [100, 1000, 2000] and np.allclose(unseen["mean"], [2, 4, 6])
     assert set(found.kind) == {"source", "high-resource", "low-resource", "unseen"}
     assert questions.amount_gains(POCKET, table[table.recipe.isin(["none", "mnli"])]).empty, "one amount is no curve"
 
