@@ -9,6 +9,7 @@ from test_claims import ONE, planted
 
 from xtools import ROOT, records
 from xtools.report import centring, claims
+from xtools.settings import Retrieval
 
 
 @pytest.fixture
@@ -61,7 +62,9 @@ def test_a_study_without_retrieval_does_not_test_it_and_one_with_it_only_by_its_
 
 
 def test_a_studys_swept_layers_have_a_gain_each(monkeypatch):
-    told = ONE.model_copy(update={"recipes": ["none", "mnli"], "targets": ["tatoeba"], "seeds": [0, 1, 2]})
+    told = ONE.model_copy(
+        update={"recipes": ["none", "mnli"], "targets": ["tatoeba"], "seeds": [0, 1, 2], "retrieval": Retrieval(sweep=True)}
+    )
     rng, gain = np.random.default_rng(0), {1: 0.0, 2: 10.0}
 
     def record(cell):

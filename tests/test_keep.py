@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import html
 import json
 import re
 import shutil
@@ -85,3 +86,16 @@ def test_what_is_kept_is_small_and_names_no_place_of_the_machine_that_made_it():
     assert sum(path.stat().st_size for path in folder.iterdir()) < 1_500_000
     texts = [gzip.decompress((folder / "records.jsonl.gz").read_bytes()).decode(), (folder / "report.html").read_text()]
     assert not any(str(place) in text for text in texts for place in ("/home/", "/tmp/", "/root/"))
+
+
+def test_every_interval_that_the_readme_gives_of_the_microworld_is_in_the_reports_of_what_is_kept(project):
+    shutil.copytree(ROOT / "results", project.folder / "results")
+    (project.folder / "backbones").symlink_to(ROOT / "backbones")
+    shown = ""
+    for study, records in (("pocket", 290), ("retrieval", 146)):
+        done = project.run("report", study)
+        assert done.returncode == 0 and f"{records} records came with the project" in done.stdout, done.stderr
+        shown += html.unescape((project.folder / "runs" / study / "report.html").read_text()).replace("\u00a0", " ")
+    found = re.search(r"## What it found in the microworld\n(.*?)\n## ", (ROOT / "README.md").read_text(), re.S)[1]
+    intervals = re.findall(r"\[[+-][\d.]+, [+-][\d.]+\]", " ".join(found.split()))
+    assert len(intervals) >= 8 and [interval for interval in intervals if interval not in shown] == []

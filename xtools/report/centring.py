@@ -56,14 +56,14 @@ def gain_frame(study: Study, backbone: str) -> pd.DataFrame:
 def layer_frame(study: Study, backbone: str) -> pd.DataFrame:
     """Per recipe and layer the score of that layer's vectors (percent), averaged over the languages and targets whose layers were all tried,
     and its gain over `none` (points), simultaneous over a layer's recipes; a column a layer. Nothing for a study without `sweep`."""
+    if not study.retrieval_of(backbone).sweep:
+        return pd.DataFrame()
     rows = []
-    for cell, record in records.of_phase(study, "target"):
+    for cell, record in records.of_phase(study.model_copy(update={"backbones": {backbone: study.backbones[backbone]}}), "target"):
         swept = [score.layers for score in record.result.scores.values() if score.layers]
-        of_cell = {"backbone": cell.backbone, "recipe": cell.recipe, "target": cell.target, "seed": cell.seed}
-        rows += [
-            of_cell | {"layer": layer, "score": sum(each[layer] for each in swept) / len(swept)} for layer in (swept[0] if swept else ())
-        ]
-    own = pd.DataFrame([row for row in rows if row["backbone"] == backbone])
+        of_cell = {"recipe": cell.recipe, "target": cell.target, "seed": cell.seed}
+        rows += [of_cell | {"layer": n, "score": sum(each[n] for each in swept) / len(swept)} for n in (swept[0] if swept else ())]
+    own = pd.DataFrame(rows)
     if own.empty:
         return own
     means = own.groupby(["recipe", "seed", "layer"], sort=False).score.mean().reset_index()

@@ -6,13 +6,12 @@ the second term and each run one of the third; their variances follow from the m
 moments; Searle, Casella and McCulloch 1992, section 3.5), averaged over recipes. Both phases of fine-tuning share a seed, so they are one.
 """
 
-import hashlib
 import json
 
 import numpy as np
 import pandas as pd
 
-from xtools import ROOT, records
+from xtools import ROOT, records, versions
 from xtools.problems import Problem
 from xtools.report import blocks, choosing, stats
 from xtools.study import Study
@@ -27,7 +26,7 @@ def settings(study: Study, backbone: str) -> str:
     told = study.of(backbone).model_dump(
         mode="json", include={"source", "languages", "recipes", "targets", "intermediate", "target", "evaluation"}
     )
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
+    return versions.digest(json.dumps(told, sort_keys=True))
 
 
 def shape_of(backbone: str) -> str:

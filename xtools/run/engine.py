@@ -292,21 +292,19 @@ def ended(grid: Plan, name: str, begun: float) -> bool:
 
 def watch(grid: Plan, todo: list[str], process, begun: float, server: Server, cluster=None) -> None:
     """Follow the records as they appear, until Snakemake ends, or waits in vain, and tell of them."""
-    waiting = {name for name in todo if not ended(grid, name, begun)}
-    with Told(grid, [name for name in todo if name in waiting]) as told:
-        while waiting:
+    with Told(grid, [name for name in todo if not ended(grid, name, begun)]) as told:
+        while told.waiting:
             server.ensure()
             gone = process.poll() is not None  # asked first, so that nothing that it did is missed
-            for name in sorted(name for name in waiting if ended(grid, name, begun)):
-                waiting.discard(name)
+            for name in sorted(name for name in told.waiting if ended(grid, name, begun)):
                 told.ended(name)
-            told.running([name for name in waiting if grid.record(name).with_name("running").exists()])
+            told.running([name for name in told.waiting if grid.record(name).with_name("running").exists()])
             if gone:
                 break
             if cluster and cluster.is_idle():
                 return
             time.sleep(POLL)
-    if waiting or not cluster or not cluster.is_drained():
+    if told.waiting or not cluster or not cluster.is_drained():
         process.wait()
 
 

@@ -14,7 +14,7 @@ class Told:
     """A bar on a terminal, a line a finished cell elsewhere; a block, within which `ended` is told of cells as they end."""
 
     def __init__(self, grid: Plan, todo: list[str]):
-        self.grid, self.todo, self.started = grid, todo, time.monotonic()
+        self.grid, self.total, self.started = grid, len(todo), time.monotonic()
         self.waiting, self.failed = set(todo), 0
         self.seconds: dict[tuple, list[float]] = {}  # of finished cells, by what they have in common
         self.console = Console()
@@ -26,7 +26,7 @@ class Told:
             TimeElapsedColumn(),
         )
         self.bar = Progress(*columns, console=self.console, disable=not self.console.is_terminal)
-        self.task = self.bar.add_task("starting", total=len(todo), left="")
+        self.task = self.bar.add_task("starting", total=self.total, left="")
 
     def __enter__(self) -> "Told":
         self.bar.__enter__()
@@ -45,15 +45,18 @@ class Told:
             for kind in kinds(self.grid.cells[name]):
                 self.seconds.setdefault(kind, []).append(record["times"]["seconds"])
         self.failed += outcome == "FAILED"
-        done = f"[{len(self.todo) - len(self.waiting)}/{len(self.todo)}] {clock(time.monotonic() - self.started)}"
-        line = " ".join(filter(None, (done, name, outcome)))
+        line = " ".join(filter(None, (f"[{self.done}/{self.total}]", clock(time.monotonic() - self.started), name, outcome)))
         self.console.print(line if self.console.is_terminal else f"{line}, {self.left()}", highlight=False, soft_wrap=True)
 
     def running(self, names: list[str]) -> None:
         """Tell which cells run now."""
         failed = f"{self.failed} failed; " if self.failed else ""
-        done = len(self.todo) - len(self.waiting)
-        self.bar.update(self.task, completed=done, description=failed + (", ".join(sorted(names)) or "waiting"), left=self.left())
+        self.bar.update(self.task, completed=self.done, description=failed + (", ".join(sorted(names)) or "waiting"), left=self.left())
+
+    @property
+    def done(self) -> int:
+        """How many cells have ended."""
+        return self.total - len(self.waiting)
 
     def left(self) -> str:
         """How long the rest takes if each cell takes as long as the finished ones that are most like it, as many side by side as until now."""

@@ -47,7 +47,7 @@ def nli(rng: random.Random, say: random.Random, code: str) -> dict:
     (entailment) or with what excludes it (contradiction: an antonym, another time, verb or object), or the other detail instead (neutral).
     So in every class one content word of the premise goes and one comes; other details are dropped at random. Lengths and shared words
     are alike in all classes by construction. With words of several kinds a small encoder learns to compare in a few hundred steps, where
-    with the two details alone one run in three did not.
+    with the two details alone many a run did not.
     """
     label = rng.randrange(3)
     slot, other = rng.sample(["adj", "time"], 2)
